@@ -1,0 +1,72 @@
+"""Every name bitlaw knows: formats, methods, suites, laws, architectures. One entry a line, each naming the module behind it.
+
+The command line's choices, the tables of the docs and the error for an unknown name are all read from here, so a list
+needs no import of torch: a module is imported when its entry is first used. To add something, write its file in its
+room and add one line here; the room's docstring says what the file must define.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bitlaw.errors import UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One name: where its code is (`module:attribute`) and what it is, in one line."""
+
+    target: str
+    summary: str
+
+    def load(self) -> Any:
+        """Import the module behind the entry and return the attribute it names."""
+        module, attribute = self.target.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+FORMATS: Mapping[str, Entry] = {
+    "int": Entry(
+        target="bitlaw.formats.integer:IntegerFormat", summary="integers of 2-8 bits, scaled per group or row"
+    ),
+}
+
+METHODS: Mapping[str, Entry] = {
+    "nearest": Entry(target="bitlaw.quantize.nearest:NEAREST", summary="round each weight to the nearest value (RTN)"),
+    "gptq": Entry(target="bitlaw.quantize.gptq:GPTQ", summary="column by column, errors moved to later columns"),
+}
+
+SUITES: Mapping[str, Entry] = {
+    "tiny": Entry(
+        target="bitlaw.suites.tiny:open_tiny", summary="the demo's three GPT-NeoX models, trained on this machine"
+    ),
+    "local": Entry(
+        target="bitlaw.suites.local:open_local", summary="a folder of Hugging Face checkpoints with a suite.json"
+    ),
+}
+
+ARCHITECTURES: Mapping[str, Entry] = {
+    "gpt_neox": Entry(target="bitlaw.train.architectures:gpt_neox", summary="GPT-NeoX (Pythia's architecture)"),
+    "llama": Entry(target="bitlaw.train.architectures:llama", summary="Llama (RMSNorm, SwiGLU, rotary positions)"),
+}
+
+LAWS: Mapping[str, Entry] = {}
+
+KINDS: Mapping[str, Mapping[str, Entry]] = {
+    "format": FORMATS,
+    "method": METHODS,
+    "suite": SUITES,
+    "architecture": ARCHITECTURES,
+    "law": LAWS,
+}
+
+
+def find(kind: str, name: str) -> Entry:
+    """Return the entry of that kind and name. Raises UnknownName with the near matches."""
+    entries = KINDS[kind]
+    if name not in entries:
+        raise UnknownName(kind, name, entries)
+    return entries[name]
