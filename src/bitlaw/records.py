@@ -96,6 +96,7 @@ class Asked:
         """Content key: 32 hexadecimal digits. Of the checkpoint, only what identifies it takes part."""
         checkpoint = {name: getattr(self.checkpoint, name) for name in ("suite", "model", "step", "commit")}
         variant = {f.name: getattr(self.variant, f.name) for f in fields(Variant)}
+        variant["bits"] = float(self.variant.bits)  # 4 and 4.0 are the same question
         variant["options"] = dict(sorted(self.variant.options.items()))
         texts = {
             f"{kind}.{f.name}": getattr(text, f.name)
@@ -236,20 +237,23 @@ _PARTS: tuple[tuple[str, type, str], ...] = (
 )
 
 
-def _columns() -> dict[str, type]:
+def _columns() -> tuple[dict[str, type], frozenset[str]]:
     columns: dict[str, type] = {"key": str}
+    nullable: set[str] = set()
     for _, part, prefix in _PARTS:
         hints = typing.get_type_hints(part)
         for f in fields(part):
             hint = hints[f.name]
             if isinstance(hint, types.UnionType):
                 hint = next(a for a in typing.get_args(hint) if a is not type(None))
+                nullable.add(prefix + f.name)
             columns[prefix + f.name] = hint if hint in (str, int, float) else str
-    return columns
+    return columns, frozenset(nullable)
 
 
-COLUMNS: Mapping[str, type] = _columns()
-"""Name and type (str, int or float) of every stored column, in order."""
+_COLUMNS, NULLABLE = _columns()
+COLUMNS: Mapping[str, type] = _COLUMNS
+"""Name and type (str, int or float) of every stored column, in order; those in NULLABLE may hold None."""
 
 
 def flatten(m: Measurement) -> dict[str, Scalar]:

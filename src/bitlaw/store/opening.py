@@ -1,0 +1,27 @@
+"""Which backend a name means: a path is SQLite; an address with a scheme is a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bitlaw.errors import StoreError
+from bitlaw.store.contract import Store
+from bitlaw.store.sqlite import SQLiteStore
+
+
+def open_store(where: str | os.PathLike[str], *, create: bool = True) -> Store:
+    """Open the store at a path, making it and its folder if they do not exist.
+
+    `create=True` is for writing: a place that cannot be written is refused now and not after the first measurement.
+    `create=False` is for reading: the store must exist, and may be on a read-only disk.
+    Raises StoreError if it cannot be opened, is not a bitlaw store, or was written by a newer bitlaw.
+    """
+    text = os.fspath(where)
+    scheme, mark, _ = text.partition("://")
+    if mark:
+        raise StoreError(
+            f"No store of kind {scheme!r} (given {text!r}). Known: a path, kept in SQLite. "
+            "For several machines, let each write its own file and join them with import."
+        )
+    return SQLiteStore(Path(text), create=create)
