@@ -53,7 +53,19 @@ ARCHITECTURES: Mapping[str, Entry] = {
     "llama": Entry(target="bitlaw.train.architectures:llama", summary="Llama (RMSNorm, SwiGLU, rotary positions)"),
 }
 
-LAWS: Mapping[str, Entry] = {}
+LAWS: Mapping[str, Entry] = {
+    "ouyang2024-unified": Entry(target="bitlaw.laws.ouyang2024:UNIFIED", summary="QiD from tokens, size and bits"),
+    "ouyang2024-2bit": Entry(target="bitlaw.laws.ouyang2024:TWO_BIT", summary="QiD at 2 bits from tokens and size"),
+    "ouyang2024-3bit": Entry(target="bitlaw.laws.ouyang2024:THREE_BIT", summary="QiD at 3 bits from tokens and size"),
+    "ouyang2024-4bit": Entry(target="bitlaw.laws.ouyang2024:FOUR_BIT", summary="QiD at 4 bits from tokens and size"),
+    "ouyang2024-tokens": Entry(target="bitlaw.laws.ouyang2024:TOKENS", summary="QiD from tokens alone, up to a factor"),
+    "ouyang2024-size": Entry(target="bitlaw.laws.ouyang2024:SIZE", summary="QiD from size alone, up to a factor"),
+    "ouyang2024-bits": Entry(target="bitlaw.laws.ouyang2024:BITS", summary="QiD from bits alone, up to a factor"),
+    "ouyang2024-loss": Entry(target="bitlaw.laws.ouyang2024:LOSS", summary="16-bit loss from size and tokens"),
+    "ouyang2024-quantized-loss": Entry(
+        target="bitlaw.laws.ouyang2024:QUANTIZED_LOSS", summary="quantized loss: 16-bit loss plus unified QiD"
+    ),
+}
 
 KINDS: Mapping[str, Mapping[str, Entry]] = {
     "format": FORMATS,

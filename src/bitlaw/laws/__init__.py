@@ -1,0 +1,23 @@
+"""Laws as data: names, meanings, units, bounds, starts, a formula and the constants others published. Numpy only.
+
+To add a law:
+1. write (or extend) one file here that makes a `Law`: its parameters, the columns its formula reads, a vectorised
+   formula, an optional analytic gradient, and every published set of constants with its source and how sure it is;
+   a constant nobody knows is left out, not guessed;
+2. add one line to `LAWS` in `bitlaw/catalog.py`.
+The conformance tests (tests/laws/test_conformance.py) and the fitting tests pick it up by its name.
+"""
+
+from bitlaw.laws.law import VARIABLES, Columns, Law, Parameter, Published, Values, Variable, law_names, load_law
+
+__all__ = [
+    "VARIABLES",
+    "Columns",
+    "Law",
+    "Parameter",
+    "Published",
+    "Values",
+    "Variable",
+    "law_names",
+    "load_law",
+]
