@@ -1,0 +1,137 @@
+"""A causal language model taken apart where the sweep needs it: embed, each block alone, head. Found by structure.
+
+The blocks are the outermost ModuleList that holds the most parameters. What a block is called with (masks, rotary
+angles, position ids) is recorded from the model's own forward, with every block replaced by one that passes its input
+on; the head is the model's own forward with the blocks replaced by the hidden states to score. So no family needs a
+table of names, and the arithmetic is transformers' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bitlaw.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """What one block is called with besides its hidden states."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+class _Stand(nn.Module):
+    """Stands in for a block: calls `act(hidden, arguments, keywords)`; other attributes are the real block's."""
+
+    def __init__(self, real: nn.Module, act: Callable[..., Any]) -> None:
+        super().__init__()
+        self._real = [real]  # in a list, so that it is not a submodule
+        self._act = act
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._real[0], name)
+
+    def forward(self, *arguments: Any, **keywords: Any) -> Any:
+        hidden, rest, keywords = _split_hidden(arguments, keywords)
+        return self._act(hidden, rest, keywords)
+
+
+def _split_hidden(
+    arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[torch.Tensor, tuple[Any, ...], dict[str, Any]]:
+    if arguments:
+        return arguments[0], arguments[1:], keywords
+    return keywords["hidden_states"], (), {k: v for k, v in keywords.items() if k != "hidden_states"}
+
+
+class Decoder:
+    """A model in evaluation mode, cut at its blocks. Shapes: B windows, T tokens, H width, V vocabulary."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model.eval()
+        self._path = _find_blocks(model)
+        self.blocks: list[nn.Module] = list(model.get_submodule(self._path).children())
+        self._returns_tuple: bool | None = None
+        self._calls: dict[tuple[int, ...], list[BlockCall]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def block_name(self, index: int) -> str:
+        """Qualified name of a block, such as `gpt_neox.layers.3`."""
+        return f"{self._path}.{index}"
+
+    @torch.no_grad()
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the hidden states that enter the first block. ids [B, T] -> [B, T, H]."""
+        entered: list[torch.Tensor] = []
+        calls: list[BlockCall] = []
+
+        def act(hidden: torch.Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            if not entered:
+                entered.append(hidden)
+            calls.append(BlockCall(arguments, keywords))
+            if self._returns_tuple is None:
+                self._returns_tuple = isinstance(self.blocks[0](hidden, *arguments, **keywords), tuple)
+            return (hidden,) if self._returns_tuple else hidden
+
+        with self._replaced(act):
+            self.model(input_ids=ids, use_cache=False)
+        self._calls[tuple(ids.shape)] = calls
+        return entered[0]
+
+    @torch.no_grad()
+    def run_block(self, index: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Run one block. hidden [B, T, H] -> [B, T, H]; windows of this shape must have been embedded before."""
+        call = self._calls[tuple(hidden.shape[:2])][index]
+        output = self.blocks[index](hidden, *call.arguments, **call.keywords)
+        result: torch.Tensor = output[0] if isinstance(output, tuple) else output
+        return result
+
+    @torch.no_grad()
+    def head(self, ids: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits of the hidden states that left the last block. ids [B, T], hidden [B, T, H] -> [B, T, V]."""
+
+        def act(_: torch.Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+            return (hidden,) if self._returns_tuple else hidden
+
+        with self._replaced(act):
+            logits: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
+        return logits
+
+    @contextmanager
+    def _replaced(self, act: Callable[..., Any]) -> Iterator[None]:
+        parent_name, _, own_name = self._path.rpartition(".")
+        parent = self.model.get_submodule(parent_name)
+        real = parent.get_submodule(own_name)
+        setattr(parent, own_name, nn.ModuleList([_Stand(block, act) for block in self.blocks]))
+        try:
+            yield
+        finally:
+            setattr(parent, own_name, real)
+
+
+def _find_blocks(model: nn.Module) -> str:
+    """Return the name of the outermost ModuleList with the most parameters. Raises CheckpointError if there is none."""
+    found: dict[str, int] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not any(name.startswith(f"{outer}.") for outer in found):
+            found[name] = sum(p.numel() for p in module.parameters())
+    if not found:
+        raise CheckpointError(
+            f"{type(model).__name__} has no list of decoder blocks (no torch.nn.ModuleList). "
+            "Give a causal language model that transformers loads with AutoModelForCausalLM."
+        )
+    return max(found, key=lambda name: found[name])
