@@ -1,0 +1,110 @@
+"""Independent tasks in worker processes of one torch thread each, results as they come, orphans never left behind.
+
+One thread each, because a result must not depend on how many cores the machine has, and because two processes of one
+thread finish small models sooner than one process of two. A worker watches its parent and ends with it: after a
+`kill -9` of the driver nothing keeps running. On a GPU, or with one worker, the tasks run in this process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+Report = Callable[..., None]
+"""Called by a task as `report(done=..., total=..., note=...)`."""
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T, R]):
+    """What became of a task: its result, or the error that ended it."""
+
+    task: T
+    result: R | None
+    error: BaseException | None
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_tasks(
+    function: Callable[[T, Report], R],
+    tasks: Sequence[T],
+    *,
+    workers: int,
+    watch: Callable[[T, dict[str, Any]], None] = lambda task, news: None,
+) -> Iterator[Outcome[T, R]]:
+    """Run `function(task, report)` for every task and yield outcomes as they come, in any order.
+
+    `function` is a module-level function and tasks can be pickled. With `workers` of 1 or a single task everything runs
+    in this process and errors still come as outcomes. `watch(task, news)` gets what a task reports, in this process.
+    A worker that dies without an error (killed, out of memory) gives its tasks a RuntimeError outcome that says so.
+    """
+    if workers <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield _run_here(function, task, watch)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        news = manager.Queue()
+        pool = ProcessPoolExecutor(
+            min(workers, len(tasks)), context, initializer=_start_worker, initargs=(os.getpid(),)
+        )
+        try:
+            waiting: dict[Future[R], int] = {
+                pool.submit(_run_in_worker, function, task, number, news): number for number, task in enumerate(tasks)
+            }
+            while waiting:
+                done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                while not news.empty():
+                    number, what = news.get()
+                    watch(tasks[number], what)
+                for future in done:
+                    yield _outcome(tasks[waiting.pop(future)], future)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_here(function: Callable[[T, Report], R], task: T, watch: Callable[[T, dict[str, Any]], None]) -> Outcome[T, R]:
+    try:
+        return Outcome(task, function(task, lambda **what: watch(task, what)), None)
+    except Exception as error:
+        return Outcome(task, None, error)
+
+
+def _outcome(task: T, future: Future[R]) -> Outcome[T, R]:
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        error = RuntimeError(
+            "the worker process died without an error: it was killed, or the machine ran out of memory"
+        )
+    return Outcome(task, None if error else future.result(), error)
+
+
+def _start_worker(parent: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
+
+
+def _run_in_worker(function: Callable[[T, Report], R], task: T, number: int, news: Any) -> R:
+    return function(task, lambda **what: news.put((number, what)))
