@@ -1,0 +1,122 @@
+"""One job: a checkpoint and the variants of it that are missing. Pure in the store's sense: it returns measurements and writes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import bitlaw
+from bitlaw.errors import InputError, NonFiniteError
+from bitlaw.quantize import find_method
+from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
+from bitlaw.suites import SuiteCheckpoint
+from bitlaw.sweep import sweep
+from bitlaw.text import Windows
+from bitlaw.workers import Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A checkpoint, what is missing of it, and the texts. Shapes of the windows: [windows, window_tokens]."""
+
+    checkpoint: SuiteCheckpoint
+    variants: tuple[Variant, ...]
+    evaluation: Windows
+    calibration: Windows
+    batch_windows: int
+    device: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """Model and step, for progress lines."""
+        return f"{self.checkpoint.checkpoint.model} step {self.checkpoint.checkpoint.step}"
+
+    def asked(self, variant: Variant) -> Asked:
+        """What is asked of one variant; a variant that looks at weights only has no calibration text."""
+        calibrated = variant.method != "none" and find_method(variant.method).calibrated
+        return Asked(
+            checkpoint=self.checkpoint.checkpoint,
+            variant=variant,
+            calibration=self.calibration.text_set if calibrated else TextSet(),
+            evaluation=self.evaluation.text_set,
+        )
+
+
+def run_job(job: Job, report: Report) -> list[Measurement]:
+    """Measure the job's variants in one pass; `report(done=, total=, note=)` is called along the way.
+
+    A baseline whose loss is not finite makes every variant `failed`. Raises CheckpointError for weights that cannot be
+    loaded and InputError for a format that cannot serve a layer.
+    """
+    started = time.perf_counter()
+    threads = torch.get_num_threads()
+    if job.device == "cpu" and small(job):
+        torch.set_num_threads(1)  # the same sums, in the same order, whatever the machine's cores
+    try:
+        model, _ = job.checkpoint.load(job.device, job.dtype)
+        try:
+            swept = sweep(
+                model,
+                job.variants,
+                _ids(job.evaluation.ids),
+                _ids(job.calibration.ids),
+                batch_windows=job.batch_windows,
+                watch=lambda done, total: report(done=done, total=total, note=job.name),
+            )
+            seen = {id(s.variant): (s.seen, s.seconds) for s in swept}
+        except NonFiniteError as error:
+            seen = {id(v): (Seen(state="failed", reason=str(error)), 0.0) for v in job.variants}
+    finally:
+        torch.set_num_threads(threads)
+    shared = (time.perf_counter() - started - sum(seconds for _, seconds in seen.values())) / len(job.variants)
+    return [_measurement(job, variant, *seen[id(variant)], shared) for variant in job.variants]
+
+
+SMALL_PARAMETERS = 50_000_000
+
+
+def small(job: Job) -> bool:
+    """Whether the model is small enough that one thread a process is the faster way to use the cores."""
+    return job.checkpoint.checkpoint.parameters < SMALL_PARAMETERS
+
+
+def _ids(ids: NDArray[np.int32]) -> torch.Tensor:
+    return torch.from_numpy(ids.astype(np.int64))
+
+
+def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared: float) -> Measurement:
+    if seen.state == "ok":
+        fields = {**vars(seen), "bytes_scored": int(job.evaluation.bytes_scored.sum())}
+        seen = Seen(**fields)
+    made = Made(
+        bitlaw_version=bitlaw.__version__,
+        torch_version=torch.__version__,
+        transformers_version=version("transformers"),
+        device=device_name(job.device),
+        dtype=job.dtype,
+        kernel="torch",
+        seconds=seconds + shared,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return Measurement(asked=job.asked(variant), seen=seen, made=made)
+
+
+def device_name(device: str) -> str:
+    """Return the hardware's name: the GPU's, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+
+
+def choose_device(device: str) -> str:
+    """Return `cuda` or `cpu` for `auto`; anything else is checked. Raises InputError for a device that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" or (device.startswith("cuda") and torch.cuda.is_available()):
+        return device
+    raise InputError(f"Device {device!r} is not available here. Use 'cpu' or 'auto'.")

@@ -1,0 +1,160 @@
+"""A measuring plan: which variants, on which texts. From a TOML file's [measure] section:
+
+[measure]
+methods = ["nearest", "gptq"]        every method with every bit width
+bits = [2, 3, 4]
+group_size = 128
+evaluation = "sample:evaluation"
+calibration = "sample:train"
+
+[measure.gptq]                       options of one method; `bitlaw catalog` lists them
+damping = 0.01
+
+[[measure.variants]]                 single variants beside the product above
+method = "gptq"
+format = "int4_g32_sym"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bitlaw.catalog import METHODS
+from bitlaw.errors import InputError, UnknownName
+from bitlaw.formats.integer import IntegerFormat
+from bitlaw.quantize import make_variant
+from bitlaw.records import Scalar, Variant
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurePlan:
+    """What to measure on every checkpoint of a suite. The 16-bit baseline is always among the variants.
+
+    evaluation, calibration   texts as `bitlaw.text.open_text` reads them
+    evaluation_windows        how many windows are scored; 0 means all there are
+    window_tokens             tokens of a window; 0 means the suite's own training length
+    batch_windows             windows fed at once; changes speed and memory, not results beyond rounding
+    """
+
+    variants: tuple[Variant, ...]
+    evaluation: str = "sample:evaluation"
+    evaluation_windows: int = 256
+    calibration: str = "sample:train"
+    calibration_windows: int = 128
+    calibration_seed: int = 0
+    window_tokens: int = 0
+    batch_windows: int = 32
+
+    def __post_init__(self) -> None:
+        if not any(v.method != "none" for v in self.variants):
+            raise InputError("The plan names no quantized variant. Give methods and bits, or variants.")
+        for name, least in (
+            ("evaluation_windows", 0),
+            ("calibration_windows", 1),
+            ("window_tokens", 0),
+            ("batch_windows", 1),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"{name}={value!r} is not usable. Give a whole number of at least {least}.")
+        unique = {(v.method, v.format, tuple(sorted(v.options.items()))): v for v in (Variant(), *self.variants)}
+        object.__setattr__(self, "variants", tuple(unique.values()))
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        methods: Iterable[str] = (),
+        bits: Iterable[int | str] = (),
+        group_size: int = 128,
+        symmetric: bool = False,
+        variants: Iterable[str | Mapping[str, Any]] = (),
+        options: Mapping[str, Mapping[str, Scalar]] | None = None,
+        **settings: Any,
+    ) -> MeasurePlan:
+        """Return the plan of every method with every integer width, and of single variants.
+
+        variants: mappings with method, format and options, or lines such as `gptq int4_g32 damping=0.1`.
+        options: method -> its options, for the product. settings: other fields of MeasurePlan.
+        Raises UnknownName or InputError for anything that no part of bitlaw knows.
+        """
+        given = {method: dict(values) for method, values in (options or {}).items()}
+        chosen = tuple(methods)
+        for method in given:
+            if method not in chosen:
+                raise InputError(
+                    f"Options for {method!r} are given, but the plan's methods are {', '.join(chosen) or 'none'}."
+                )
+        formats = [IntegerFormat(bits=b, group_size=group_size, symmetric=symmetric) for b in bits]  # type: ignore[arg-type]
+        product = [make_variant(m, f, given.get(m)) for m in chosen for f in formats]
+        known = [f.name for f in dataclasses.fields(cls) if f.name != "variants"]
+        for name in settings:
+            if name not in known:
+                raise UnknownName("setting of [measure]", name, [*known, *PRODUCT_SETTINGS, *METHODS])
+        return cls(variants=(*product, *map(_variant, variants)), **settings)
+
+
+PRODUCT_SETTINGS = ("methods", "bits", "group_size", "symmetric", "variants")
+
+
+def read_plan(plan: str | Path) -> dict[str, Any]:
+    """Return the TOML tables of a plan: a shipped plan by name, or a file. Raises InputError naming both."""
+    path = Path(plan)
+    shipped = {
+        p.name.removesuffix(".toml"): p
+        for p in resources.files("bitlaw").joinpath("plans").iterdir()
+        if p.name.endswith(".toml")
+    }
+    if str(plan) in shipped:
+        text = shipped[str(plan)].read_text(encoding="utf-8")
+    elif path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        near = difflib.get_close_matches(str(plan), shipped, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(
+            f"No plan {str(plan)!r}.{hint} Give a TOML file or a shipped plan: {', '.join(sorted(shipped))}."
+        )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"Plan {plan} is not TOML: {error}.") from error
+
+
+def measure_plan(tables: Mapping[str, Any]) -> MeasurePlan:
+    """Return the measuring plan of a read plan's [measure] section."""
+    if "measure" not in tables:
+        raise InputError(f"The plan has no [measure] section. Its sections: {', '.join(tables) or 'none'}.")
+    section = dict(tables["measure"])
+    options = {name: section.pop(name) for name in list(section) if name in METHODS}
+    return MeasurePlan.make(options=options, **section)
+
+
+def _variant(given: str | Mapping[str, Any]) -> Variant:
+    if isinstance(given, Mapping):
+        return make_variant(given.get("method", ""), given.get("format", "none"), given.get("options"))
+    words = given.split()
+    if len(words) < 2 or not all("=" in word for word in words[2:]):
+        raise InputError(
+            f"Variant {given!r} is not of the form 'method format option=value ...', such as 'gptq int4_g32 damping=0.1'."
+        )
+    pairs = (word.split("=", 1) for word in words[2:])
+    return make_variant(words[0], words[1], {name: _scalar(value) for name, value in pairs})
+
+
+def _scalar(text: str) -> Scalar:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,176 @@
+"""The driver: texts -> windows, plan -> jobs, what the store has is skipped, each result is stored the moment it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bitlaw.errors import InputError
+from bitlaw.measure.job import Job, choose_device, run_job, small
+from bitlaw.measure.plan import MeasurePlan
+from bitlaw.progress import Progress
+from bitlaw.records import Measurement
+from bitlaw.store import Store, open_store
+from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
+from bitlaw.text import Windows, open_text, token_windows
+from bitlaw.workers import run_tasks, usable_cores
+
+
+@dataclass(kw_only=True)
+class MeasureSummary:
+    """What one call of `measure` did: numbers of measurements, and a line for every failure."""
+
+    measured: int = 0
+    skipped: int = 0
+    failed: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return vars(self).copy()
+
+
+def measure(
+    suite: Suite | str | Path,
+    plan: MeasurePlan,
+    store: Store | str | Path,
+    *,
+    models: Sequence[str] = (),
+    device: str = "auto",
+    dtype: str = "float32",
+    workers: int = 0,
+    shard: str = "0/1",
+    progress: Progress | None = None,
+) -> MeasureSummary:
+    """Measure every variant of the plan on every checkpoint of the suite that the store does not hold yet.
+
+    models: only these (default all). dtype: of weights and activations, `float32` or `bfloat16`. workers: processes;
+    0 chooses (the cores, for small models on a CPU). shard `i/n`: every n-th checkpoint starting with the i-th, for job
+    arrays. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
+    checkpoints under way. A failed measurement is stored as such and tried again by the next call.
+    Raises InputError for a suite, text, plan or store that cannot be used, before anything is measured; an error in
+    one checkpoint is raised after the others have been measured.
+    """
+    opened = store if isinstance(store, Store) else open_store(store)
+    try:
+        return _measure(
+            suite if isinstance(suite, Suite) else open_suite(suite),
+            plan,
+            opened,
+            models=models,
+            device=choose_device(device),
+            dtype=dtype,
+            workers=workers,
+            shard=shard,
+            progress=progress or Progress(),
+        )
+    finally:
+        if opened is not store:
+            opened.close()
+
+
+def _measure(
+    suite: Suite,
+    plan: MeasurePlan,
+    store: Store,
+    *,
+    models: Sequence[str],
+    device: str,
+    dtype: str,
+    workers: int,
+    shard: str,
+    progress: Progress,
+) -> MeasureSummary:
+    summary = MeasureSummary()
+    held = store.keys(state="ok")
+    jobs: list[Job] = []
+    windows = _TextsOfTokenizer(plan, suite)
+    for checkpoint in _chosen(suite, models, shard):
+        evaluation, calibration = windows.of(checkpoint)
+        everything = Job(
+            checkpoint=checkpoint,
+            variants=plan.variants,
+            evaluation=evaluation,
+            calibration=calibration,
+            batch_windows=plan.batch_windows,
+            device=device,
+            dtype=dtype,
+        )
+        missing = tuple(v for v in plan.variants if everything.asked(v).key not in held)
+        summary.skipped += len(plan.variants) - len(missing)
+        if missing:
+            jobs.append(Job(**{**vars(everything), "variants": missing}))
+    if not jobs:
+        return summary
+    jobs.sort(key=lambda job: -job.checkpoint.checkpoint.parameters)
+    total = sum(len(job.variants) for job in jobs)
+    processes = workers or (usable_cores() if device == "cpu" and all(map(small, jobs)) else 1)
+    progress.update("measure", done=0, total=total)
+    first_error: BaseException | None = None
+    for outcome in run_tasks(run_job, jobs, workers=processes):
+        if outcome.error is not None:
+            first_error = first_error or outcome.error
+            summary.failures.append(f"{outcome.task.name}: {outcome.error}")
+            progress.log(f"{outcome.task.name}: {outcome.error}")
+        done = outcome.result or []
+        store.add(done)
+        _count(summary, done, progress)
+        progress.update("measure", done=summary.measured + summary.failed, total=total, note=outcome.task.name)
+    if first_error is not None:
+        raise first_error
+    return summary
+
+
+def _count(summary: MeasureSummary, done: Sequence[Measurement], progress: Progress) -> None:
+    for m in done:
+        if m.seen.state == "ok":
+            summary.measured += 1
+            continue
+        summary.failed += 1
+        line = f"{m.asked.checkpoint.model} step {m.asked.checkpoint.step}, {m.asked.variant.label}: {m.seen.reason}"
+        summary.failures.append(line)
+        progress.log(f"failed: {line}")
+
+
+def _chosen(suite: Suite, models: Sequence[str], shard: str) -> list[SuiteCheckpoint]:
+    known = {c.checkpoint.model for c in suite.checkpoints}
+    for model in models:
+        if model not in known:
+            raise InputError(f"Suite {suite.name!r} has no model {model!r}. Its models: {', '.join(sorted(known))}.")
+    index, slash, count = shard.partition("/")
+    if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise InputError(f"shard={shard!r} is not of the form i/n with 0 <= i < n, such as 0/8.")
+    chosen = [c for c in suite.checkpoints if not models or c.checkpoint.model in models]
+    return chosen[int(index) :: int(count)]
+
+
+class _TextsOfTokenizer:
+    """The plan's windows, tokenized once for each tokenizer of the suite."""
+
+    def __init__(self, plan: MeasurePlan, suite: Suite) -> None:
+        self._plan = plan
+        self._suite = suite
+        self._made: dict[str, tuple[Windows, Windows]] = {}
+
+    def of(self, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
+        """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
+        plan = self._plan
+        tokenizer_hash = checkpoint.tokenizer_hash()
+        if tokenizer_hash not in self._made:
+            tokenizer = checkpoint.load_tokenizer()
+            length = plan.window_tokens or checkpoint.window_tokens
+            evaluation = token_windows(
+                tokenizer, open_text(plan.evaluation), length, windows=plan.evaluation_windows or None
+            )
+            self._suite.check_no_overlap(evaluation)
+            calibration = token_windows(
+                tokenizer,
+                open_text(plan.calibration),
+                length,
+                windows=plan.calibration_windows,
+                seed=plan.calibration_seed,
+            )
+            self._made[tokenizer_hash] = evaluation, calibration
+        return self._made[tokenizer_hash]
