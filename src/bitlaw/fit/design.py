@@ -1,0 +1,49 @@
+"""Can this table tell the parameters apart? Warnings in words about designs that cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlaw.fit.problem import Problem
+from bitlaw.fit.solve import Solution
+from bitlaw.fit.table import Table
+from bitlaw.laws import VARIABLES, Law
+
+RAY = 0.999  # correlation of log D with log N above which they are one direction
+FLAT = 1e-10  # smallest over largest eigenvalue of the scaled information below which a direction is unknown
+
+
+def design_warnings(law: Law, rows: Table, problem: Problem, solution: Solution) -> list[str]:
+    """Return sentences about what the rows cannot tell."""
+    said = []
+    single = [name for name in law.variables if len(np.unique(rows[name])) == 1]
+    for name in single:
+        what = VARIABLES[name]
+        said.append(
+            f"all rows have one value of {name} ({what.symbol} = {rows[name][0]:g}): its exponent cannot be told from "
+            "the scale; fix it, or add rows"
+        )
+    if "parameters" in law.variables and "parameters" in rows and len(np.unique(rows["parameters"])) == 2:
+        said.append("two sizes determine the exponent of size exactly: nothing is left to judge it by")
+    if {"parameters", "tokens"} <= set(law.variables) and not single:
+        correlation = np.corrcoef(np.log(rows["parameters"]), np.log(rows["tokens"]))[0, 1]
+        if abs(correlation) > RAY:
+            said.append("tokens grow in step with parameters (one ray of D/N): their exponents cannot be told apart")
+    if "method" in rows and len(methods := np.unique(rows["method"])) > 1:
+        said.append(f"{len(methods)} methods in one fit ({', '.join(methods)}): filter with where(method=...)")
+    if "suite" in rows and len(suites := np.unique(rows["suite"])) > 1:
+        said.append(f"{len(suites)} suites in one fit ({', '.join(suites)}): constants differ between families")
+    slopes = problem.slopes(solution.point)
+    length = np.sqrt(np.sum(slopes**2, axis=0))
+    if np.any(length == 0.0):
+        flat = [name for name, size in zip(problem.free, length) if size == 0.0]
+        said.append(f"no row depends on {', '.join(flat)}: its value is a starting value, not a result")
+    else:
+        spread = np.linalg.eigvalsh((slopes / length).T @ (slopes / length))
+        if spread[0] < FLAT * spread[-1] and not single:
+            said.append(f"some combination of {', '.join(problem.free)} is not determined by these rows")
+    if solution.agreeing < solution.starts / 2:
+        said.append(f"only {solution.agreeing} of {solution.starts} starts ended at the same optimum")
+    if solution.at_bound:
+        said.append(f"{solution.outcome}; its interval reaches only into the allowed side")
+    return said
