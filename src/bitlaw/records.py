@@ -96,7 +96,7 @@ class Asked:
         """Content key: 32 hexadecimal digits. Of the checkpoint, only what identifies it takes part."""
         checkpoint = {name: getattr(self.checkpoint, name) for name in ("suite", "model", "step", "commit")}
         variant = {f.name: getattr(self.variant, f.name) for f in fields(Variant)}
-        variant["bits"] = float(self.variant.bits)  # 4 and 4.0 are the same question
+        variant["bits"] = float(self.variant.bits) + 0.0  # 4 and 4.0 are one question, -0.0 and 0.0 too
         variant["options"] = dict(sorted(self.variant.options.items()))
         texts = {
             f"{kind}.{f.name}": getattr(text, f.name)

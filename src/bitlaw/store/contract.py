@@ -88,5 +88,5 @@ def accepted_values(column: str, given: Filter) -> list[Cell]:
     """Return a filter as the list of cells that match it, checked against the column's type."""
     if column not in COLUMNS:
         raise UnknownName("column", column, COLUMNS)
-    values: list[Cell] = [given] if given is None or isinstance(given, str | int | float) else list(given)
+    values: list[Cell] = [given] if isinstance(given, str) or not isinstance(given, Collection) else list(given)
     return [None if value is None else checked_cell(column, value) for value in values]

@@ -32,9 +32,12 @@ def export_csv(measurements: Iterable[Measurement], path: str | os.PathLike[str]
     ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*COLUMNS, *DERIVED])
+        quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for m in measurements:
             cells = [_written(c, v) for c, v in to_row(m).items()]
-            writer.writerow([*cells, *("" if v is None else repr(v) for v in derived_cells(m).values())])
+            cells += ["" if v is None else repr(v) for v in derived_cells(m).values()]
+            lone_return = any("\r" in cell for cell in cells)  # which Python 3.11 leaves unquoted by itself
+            (quoting if lone_return else writer).writerow(cells)
             count += 1
     return count
 

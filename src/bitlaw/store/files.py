@@ -34,7 +34,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}. Choose a path where you may write.") from error
+        raise InputError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}. Choose a path where you may write."
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink()

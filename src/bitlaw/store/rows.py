@@ -61,7 +61,7 @@ def derived_cells(m: Measurement) -> dict[str, float | None]:
 def _derived(m: Measurement, name: str) -> float | None:
     try:
         value = float(getattr(m, name))
-    except InputError:
+    except (ValueError, ArithmeticError):  # not measured (InputError), no token scored, or sums beyond floats
         return None
     return None if math.isnan(value) else value
 

@@ -1,0 +1,200 @@
+"""What is particular to the SQLite backend: files that are not stores, schemas, locks, permissions, kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from store_samples import sample
+
+from bitlaw.errors import InputError, StoreError
+from bitlaw.records import COLUMNS
+from bitlaw.store import open_store
+from bitlaw.store.sqlite import MIGRATIONS, SQLiteStore
+
+
+def test_the_newest_schema_has_the_columns_of_records(tmp_path):
+    open_store(tmp_path / "runs.db").close()
+    database = sqlite3.connect(tmp_path / "runs.db")
+    table = {row[1]: row[2] for row in database.execute("PRAGMA table_info(measurements)") if row[1] != "position"}
+    database.close()
+    assert table == {c: {str: "TEXT", int: "INTEGER", float: "REAL"}[kind] for c, kind in COLUMNS.items()}
+
+
+def test_folders_are_made_and_a_store_is_one_file(tmp_path):
+    with open_store(tmp_path / "new" / "er" / "runs ?#%.db") as store:
+        store.add([sample(1)])
+    assert [p.name for p in (tmp_path / "new" / "er").iterdir()] == ["runs ?#%.db"]
+
+
+def test_missing_store_for_reading(tmp_path):
+    with pytest.raises(StoreError, match=r"No store at .*nothing\.db"):
+        open_store(tmp_path / "nothing.db", create=False)
+    assert not (tmp_path / "nothing.db").exists()
+
+
+def test_a_file_cut_off_before_the_first_commit_starts_anew(tmp_path):
+    (tmp_path / "runs.db").touch()
+    with pytest.raises(StoreError, match="is empty"):
+        open_store(tmp_path / "runs.db", create=False)
+    with open_store(tmp_path / "runs.db") as store:
+        assert store.add([sample(1)]) == 1
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_is_not_sqlite(tmp_path, create):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, only some text that is long enough for a header\n" * 50)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not an SQLite file"):
+        open_store(path, create=create)
+    assert path.read_bytes() == before
+
+
+def test_the_database_of_another_program(tmp_path):
+    database = sqlite3.connect(tmp_path / "photos.db")
+    database.execute("CREATE TABLE photos (name TEXT)")
+    database.commit()
+    database.close()
+    with pytest.raises(StoreError, match="of another program"):
+        open_store(tmp_path / "photos.db")
+
+
+def test_a_store_from_a_newer_schema(tmp_path):
+    path = tmp_path / "runs.db"
+    newer = [*MIGRATIONS, ("ALTER TABLE measurements ADD COLUMN watts REAL",)]
+    with SQLiteStore(path, migrations=newer) as store:
+        store.add([sample(1)])
+    with pytest.raises(StoreError, match=r"schema 2; this bitlaw knows schemas up to 1. Upgrade bitlaw"):
+        open_store(path)
+
+
+def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
+    path = tmp_path / "runs.db"
+    with open_store(path) as store:
+        store.add([sample(n) for n in range(3)])
+        digest = store.digest()
+    newer = [
+        *MIGRATIONS,
+        ("ALTER TABLE measurements ADD COLUMN watts REAL", "CREATE INDEX by_watts ON measurements (watts)"),
+    ]
+    with SQLiteStore(path, create=False, migrations=newer) as store:
+        assert store.digest() == digest
+        store.add([sample(9)])
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (2,)
+    assert "watts" in [row[1] for row in database.execute("PRAGMA table_info(measurements)")]
+    database.close()
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path):
+    path = tmp_path / "runs.db"
+    with open_store(path) as store:
+        store.add([sample(1)])
+    broken = [*MIGRATIONS, ("ALTER TABLE measurements ADD COLUMN watts REAL", "ALTER TABLE nowhere ADD COLUMN x REAL")]
+    with pytest.raises(StoreError, match=r"Could not migrate .* no such table"):
+        SQLiteStore(path, migrations=broken)
+    with open_store(path) as store:
+        assert store.read() == [sample(1)]
+
+
+@pytest.mark.parametrize("place", ["file.txt/runs.db", "file.txt/deeper/runs.db"])
+def test_a_path_under_a_file(tmp_path, place):
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(StoreError, match="Cannot make the folder"):
+        open_store(tmp_path / place)
+
+
+def test_a_folder_is_not_a_store(tmp_path):
+    with pytest.raises(StoreError, match="is a folder"):
+        open_store(tmp_path)
+
+
+def test_a_folder_the_system_does_not_let_anyone_write():
+    with pytest.raises(StoreError, match=r"Choose another path|cannot be written"):
+        open_store("/proc/bitlaw/runs.db")
+    with pytest.raises(StoreError, match="cannot be written"):
+        open_store("/proc/runs.db")
+
+
+def test_a_read_only_folder_is_refused_before_measuring_but_can_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "runs.db"
+    with open_store(path) as store:
+        store.add([sample(1)])
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: mode != os.W_OK and real(p, mode))  # root may write anything
+    with pytest.raises(StoreError, match="read-only"):
+        open_store(path)
+    with open_store(path, create=False) as store:
+        assert store.count() == 1
+
+
+def test_a_scheme_without_a_backend():
+    with pytest.raises(StoreError, match=r"No store of kind 'postgresql'.*Known: a path"):
+        open_store("postgresql://localhost/bitlaw")
+
+
+def test_a_writer_waits_for_another_and_then_says_so(tmp_path):
+    path = tmp_path / "runs.db"
+    with SQLiteStore(path, wait=0.05) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"another process was writing it for 0.05 s"):
+            store.add([sample(1)])
+        assert store.count() == 0  # reading goes on
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.add([sample(1)]) == 1
+
+
+def test_a_changed_row_is_noticed(tmp_path):
+    path = tmp_path / "runs.db"
+    with open_store(path) as store:
+        store.add([sample(1)])
+    database = sqlite3.connect(path)
+    database.execute("UPDATE measurements SET bits = 3.0")
+    database.commit()
+    database.close()
+    with open_store(path) as store, pytest.raises(StoreError, match=r"a row that bitlaw did not write.*was changed"):
+        store.read()
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from store_samples import sample
+from bitlaw.store import open_store
+with open_store(sys.argv[1]) as store:
+    for number in range(int(sys.argv[3]), 100_000):
+        store.add([sample(3 * number), sample(3 * number + 1), sample(3 * number + 2)])
+        print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
+    path = tmp_path / "runs.db"
+    begin = 0
+    for lines in (1, 7, 20):
+        command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent), str(begin)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            said = [int(writer.stdout.readline()) for _ in range(lines)]
+            writer.send_signal(signal.SIGKILL)
+            said += [int(line) for line in writer.stdout if line.endswith("\n")]
+        assert writer.returncode == -signal.SIGKILL
+        with open_store(path) as store:
+            kept = store.read()
+        steps = [m.asked.checkpoint.step for m in kept]
+        assert steps == list(range(len(steps)))
+        assert len(steps) % 3 == 0  # an add is kept whole or not at all
+        assert said[-1] + 1 <= len(steps) // 3 <= said[-1] + 2  # at most the add under way beyond what was said
+        assert kept == [sample(n) for n in steps]
+        begin = len(steps) // 3
+
+
+def test_errors_of_the_store_are_input_errors():
+    assert issubclass(StoreError, InputError)
