@@ -11,10 +11,28 @@ import bitlaw
 
 SOURCE = Path(bitlaw.__file__).parent
 # From DESIGN: a room may import rooms before it, never after it.
-ROOMS = """
-errors catalog records progress workers store text formats quantize kernels suites train sweep measure
-laws fit predict report api cli
-""".split()
+ROOMS = [
+    "errors",
+    "catalog",
+    "records",
+    "progress",
+    "workers",
+    "store",
+    "text",
+    "formats",
+    "quantize",
+    "kernels",
+    "suites",
+    "train",
+    "sweep",
+    "measure",
+    "laws",
+    "fit",
+    "predict",
+    "report",
+    "api",
+    "cli",
+]
 MODELS = {"workers", "text", "formats", "quantize", "kernels", "suites", "train", "sweep", "measure"}
 NUMBERS = {"laws", "fit", "predict", "report", "store", "records", "catalog", "errors"}
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -41,12 +41,16 @@ def bits_per_weight(columns: int, format: Format, layer: str = "weight") -> floa
 
 def group_parameters(weight: torch.Tensor, format: Format, layer: str = "weight") -> torch.Tensor:
     """Choose the parameters of every group. weight [rows, columns] -> [rows, groups, p]."""
-    rows, columns = weight.shape
-    return format.parameters(weight.reshape(rows, -1, group_width(columns, format, layer)))
+    return format.parameters(_grouped(weight, format, layer))
 
 
 def quantize_groups(weight: torch.Tensor, format: Format, layer: str = "weight") -> torch.Tensor:
     """Round every weight to its group's grid. weight [rows, columns] -> [rows, columns], same dtype."""
+    groups = _grouped(weight, format, layer)
+    return format.round(groups, format.parameters(groups)).reshape(weight.shape)
+
+
+def _grouped(weight: torch.Tensor, format: Format, layer: str) -> torch.Tensor:
     rows, columns = weight.shape
-    groups = weight.reshape(rows, -1, group_width(columns, format, layer))
-    return format.round(groups, format.parameters(groups)).reshape(rows, columns)
+    width = group_width(columns, format, layer)
+    return weight.reshape(rows, columns // width, width)
