@@ -1,0 +1,109 @@
+"""One checkpoint of a suite: what it is, and the model and tokenizer it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitlaw.errors import CheckpointError
+from bitlaw.records import Checkpoint
+from bitlaw.suites.weights import folder_shapes, weights_sha256
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteCheckpoint:
+    """A folder of weights in Hugging Face's format and what is known about it.
+
+    `described` is the record's checkpoint with an empty commit; `checkpoint` has the SHA-256 of the weights as commit.
+    `expected_sha256` is the manifest's, or empty; `tokenizer_folder` is where the tokenizer lies.
+    """
+
+    path: Path
+    described: Checkpoint
+    tokenizer_folder: Path
+    expected_sha256: str = ""
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint as records name it. Hashes the weights unless the manifest or a cache has the hash."""
+        return dataclasses.replace(self.described, commit=self.expected_sha256 or weights_sha256(self.path))
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer. Raises CheckpointError when there is none."""
+        from bitlaw.text import load_tokenizer
+
+        return load_tokenizer(self.tokenizer_folder)
+
+    def load(
+        self, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Return the model in evaluation mode, weights as `dtype` on `device`, and its tokenizer.
+
+        Raises CheckpointError when weights or config are missing, truncated, changed since the manifest was written or
+        not those of the architecture, and when the tokenizer has ids that the embedding lacks.
+        """
+        folder_shapes(self.path)  # a missing or truncated file is named before anything is read
+        read_family(self.path)
+        found = weights_sha256(self.path)
+        if self.expected_sha256 and found != self.expected_sha256:
+            raise CheckpointError(
+                f"The weights in {self.path} have changed: SHA-256 {found[:12]} where the manifest says "
+                f"{self.expected_sha256[:12]}. Restore them, or correct weights_sha256."
+            )
+        tokenizer = self.load_tokenizer()
+        model = _load_model(self.path, dtype)
+        rows = int(model.get_input_embeddings().weight.shape[0])
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+        if largest >= rows:
+            raise CheckpointError(
+                f"The tokenizer in {self.tokenizer_folder} has ids up to {largest}, but the embedding in {self.path} has "
+                f"{rows} rows. Use the tokenizer the model was trained with."
+            )
+        return model.to(device).eval(), tokenizer
+
+
+def read_family(folder: Path) -> str:
+    """Return `model_type` of a checkpoint's config.json. Raises CheckpointError when there is none."""
+    try:
+        family = json.loads((folder / "config.json").read_text())["model_type"]
+    except OSError as error:
+        raise CheckpointError(f"No config.json in {folder}, so its architecture is unknown.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} does not say a model_type.") from error
+    return str(family)
+
+
+def _load_model(folder: Path, dtype: str | torch.dtype) -> PreTrainedModel:
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    kind: Any = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    bars = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what it would warn of is raised below
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=kind, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot load {folder}: {str(error).splitlines()[0]}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+    for what in ("missing_keys", "mismatched_keys"):
+        if report[what]:
+            names = sorted(str(key if isinstance(key, str) else key[0]) for key in report[what])
+            raise CheckpointError(f"{folder} has {len(names)} {what.replace('_', ' ')}, such as {names[0]}.")
+    return model  # type of the pair is not known to the checker

@@ -1,0 +1,197 @@
+"""Training of one model: steps, state, checkpoints. Killed at any moment, it goes on where it was.
+
+At a step that is kept the order is: state, loss curve, checkpoint folder. A run that finds state but no folder writes the
+folder from the state, so a checkpoint is always a point of the path that the state is on.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bitlaw.catalog import find
+from bitlaw.errors import NonFiniteError
+from bitlaw.suites.manifest import ManifestEntry
+from bitlaw.suites.weights import count_parameters, folder_shapes, weights_sha256
+from bitlaw.train.corpus import ENTRY, IDS, WORK, Batches, copy_tokenizer
+from bitlaw.train.files import place_folder, replace_file
+from bitlaw.train.head_loss import head_loss
+from bitlaw.train.plan import ModelPlan, TrainPlan
+from bitlaw.train.state import Progressed, load_state, save_state
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOSS_CURVE = "train-loss.csv"
+REPORT_SECONDS = 1.0
+STATE_SHARE = 0.02  # of the time at most goes into saving state
+
+Report = Callable[[int, float, float], None]
+"""Called with steps done, loss of the last step and tokens per second."""
+
+
+def train_model(
+    plan: TrainPlan,
+    model_plan: ModelPlan,
+    out: Path,
+    *,
+    text: dict[str, Any],
+    device: str,
+    state_seconds: float,
+    report: Report,
+) -> None:
+    """Train one model to its last step, leaving checkpoints in `out`. Raises NonFiniteError when the loss is lost."""
+    ids = np.load(out / WORK / IDS, mmap_mode="r")
+    batches = Batches(ids, window_tokens=plan.window_tokens, batch_windows=plan.batch_windows, seed=model_plan.seed)
+    model = _build(model_plan, text, device)
+    optimizer = _adamw(plan, model)
+    state = out / WORK / f"{model_plan.name}.state"
+    progressed = load_state(state, model=model, optimizer=optimizer)
+    losses = progressed.losses
+    pending: list[torch.Tensor] = []
+    kept = set(plan.steps(model_plan))
+    last = plan.last_step(model_plan)
+    loss_of = _loss_function(plan, model, device)
+    saved_at = reported_at = time.monotonic()
+    interval = state_seconds
+    reported_step = progressed.step
+
+    def settle(step: int) -> None:
+        losses.extend(torch.stack(pending).double().tolist() if pending else ())
+        pending.clear()
+        if losses and not np.isfinite(losses[-1]):
+            raise NonFiniteError(f"{model_plan.name}: loss is {losses[-1]} by step {step}. Lower peak_learning_rate.")
+
+    def keep(step: int) -> None:
+        _write_losses(plan, model_plan, out, losses)
+        _write_checkpoint(plan, model_plan, out, model, step, text)
+
+    if progressed.step in kept:
+        keep(progressed.step)
+    for step in range(progressed.step + 1, last + 1):
+        batch = torch.from_numpy(batches.batch(step - 1)).to(device, non_blocking=True)
+        for group in optimizer.param_groups:
+            group["lr"] = plan.learning_rate(model_plan, step)
+        loss = loss_of(batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if plan.optimizer.clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), plan.optimizer.clip)
+        optimizer.step()
+        pending.append(loss.detach())
+        now = time.monotonic()
+        if step in kept or now - saved_at >= interval:
+            settle(step)
+            save_state(state, model=model, optimizer=optimizer, progressed=Progressed(step=step, losses=losses))
+            saved_at = time.monotonic()
+            interval = max(state_seconds, (saved_at - now) / STATE_SHARE)
+        if step in kept:
+            keep(step)
+        if step in kept or now - reported_at >= REPORT_SECONDS:
+            settle(step)
+            now = time.monotonic()
+            report(step, losses[-1], (step - reported_step) * plan.step_tokens / max(now - reported_at, 1e-9))
+            reported_at, reported_step = now, step
+    state.unlink(missing_ok=True)
+
+
+def _build(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    config = find("architecture", model_plan.architecture).load()(
+        model_plan,
+        vocabulary=text["vocabulary"],
+        window_tokens=text["window_tokens"],
+        end_of_text=text["end_of_text"],
+    )
+    torch.manual_seed(model_plan.seed)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(device).train()
+    return model
+
+
+def _adamw(plan: TrainPlan, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Decay on matrices only: norms and biases have one dimension."""
+    parameters = list(model.parameters())
+    settings = plan.optimizer
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=0.0,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        fused=True,
+    )
+
+
+def _loss_function(
+    plan: TrainPlan, model: PreTrainedModel, device: str
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return batch [windows, window_tokens + 1] -> mean cross-entropy, nats per token."""
+    kind = torch.device(device).type
+    low = plan.dtype == "bfloat16" or (plan.dtype == "auto" and kind == "cuda")
+    head = model.get_output_embeddings()
+
+    def plain(batch: torch.Tensor) -> torch.Tensor:
+        hidden = model.base_model(input_ids=batch[:, :-1], use_cache=False).last_hidden_state
+        return head_loss(hidden.flatten(0, 1), head.weight, batch[:, 1:].flatten())
+
+    def autocast(batch: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(kind, torch.bfloat16):
+            hidden = model.base_model(input_ids=batch[:, :-1], use_cache=False).last_hidden_state
+            logits = head(hidden).flatten(0, 1).float()
+        return torch.nn.functional.cross_entropy(logits, batch[:, 1:].flatten())
+
+    chosen = autocast if low else plain
+    compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(chosen)  # compiles nothing before its first call
+    return compiled if plan.compile == "yes" or (plan.compile == "auto" and kind == "cuda") else chosen
+
+
+def _write_losses(plan: TrainPlan, model_plan: ModelPlan, out: Path, losses: list[float]) -> None:
+    def write(path: Path) -> None:
+        with path.open("w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("step", "tokens", "loss_nats", "learning_rate"))
+            for step, loss in enumerate(losses, start=1):
+                rate = plan.learning_rate(model_plan, step)
+                rows.writerow((step, step * plan.step_tokens, f"{loss:.6f}", f"{rate:.6g}"))
+
+    (out / model_plan.name).mkdir(exist_ok=True)
+    replace_file(out / model_plan.name / LOSS_CURVE, write)
+
+
+def _write_checkpoint(
+    plan: TrainPlan, model_plan: ModelPlan, out: Path, model: PreTrainedModel, step: int, text: dict[str, Any]
+) -> None:
+    path = plan.step_path(model_plan, step)
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        copy_tokenizer(out, folder)
+        count = count_parameters(folder_shapes(folder))
+        entry = ManifestEntry(
+            path=path,
+            model=model_plan.name,
+            step=step,
+            tokens=step * plan.step_tokens,
+            parameters=count.non_embedding,
+            parameters_total=count.total,
+            learning_rate=plan.learning_rate(model_plan, step),
+            peak_learning_rate=model_plan.peak_learning_rate,
+            schedule=model_plan.schedule.kind,
+            training_seed=model_plan.seed,
+            epochs=round(step * plan.step_tokens / text["tokens"], 4),
+            weights_sha256=weights_sha256(folder),
+        )
+        (folder / ENTRY).write_text(json.dumps(asdict(entry), indent=1) + "\n")
+
+    place_folder(out / path, fill)

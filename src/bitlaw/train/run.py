@@ -1,0 +1,122 @@
+"""Training of a suite: text once, then each model in a process of its own, longest first, and a manifest that grows.
+
+Each process has one thread on a CPU, so results do not depend on the number of cores; more cores train more models side
+by side. A process that dies is reported; the others finish.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitlaw.catalog import find
+from bitlaw.errors import BitlawError, InputError
+from bitlaw.progress import Progress
+from bitlaw.suites import ManifestEntry, Suite, open_suite, write_manifest
+from bitlaw.train.corpus import ENTRY, TEXT_INFO, TOKENIZER, WORK, prepare_text
+from bitlaw.train.files import locked, replace_file
+from bitlaw.train.plan import ModelPlan, TrainPlan, read_train_plan
+from bitlaw.train.pool import train_models
+
+PLAN = "plan.json"
+STATE_SECONDS = 15.0
+
+
+def train(
+    plan: TrainPlan | str | Path,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Progress | None = None,
+    state_seconds: float = STATE_SECONDS,
+) -> Suite:
+    """Train the models of a plan into the folder `out` and return the suite. Run again, it does what is missing.
+
+    `device` is `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:1`; `workers` is how many models train side by
+    side: by default one a core on a CPU, one a device on a GPU. State is saved every `state_seconds`. Raises InputError
+    for a folder that holds another plan or cannot be written, BitlawError naming the models that failed.
+    """
+    plan = plan if isinstance(plan, TrainPlan) else read_train_plan(plan)
+    folder = Path(out)
+    progress = progress or Progress()
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers} is not a number of processes. Give at least 1.")
+    try:
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
+        with locked(folder / WORK / "lock", wait=False, busy=f"Another bitlaw is training in {folder}. Wait for it."):
+            _check_plan(plan, folder)
+            missing = [model for model in plan.models if not _finished(plan, model, folder)]
+            if missing:
+                text = prepare_text(plan, folder)
+                _check_architectures(plan, text)
+                failures = train_models(
+                    plan,
+                    missing,
+                    folder,
+                    text=text,
+                    device=device,
+                    workers=workers,
+                    state_seconds=state_seconds,
+                    progress=progress,
+                    on_checkpoint=lambda: _write_manifest(plan, folder),
+                )
+                if failures:
+                    told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+                    raise BitlawError(f"{len(failures)} of {len(missing)} models failed: {told}. Run again to go on.")
+                _write_manifest(plan, folder)
+                _clean(folder)
+    except OSError as error:
+        raise InputError(f"Cannot write {error.filename or folder}: {error.strerror}. Choose another folder.") from error
+    return open_suite(folder)
+
+
+def _check_plan(plan: TrainPlan, folder: Path) -> None:
+    """Write the resolved plan, or compare it with the one the folder was begun with."""
+    path = folder / PLAN
+    content = plan.as_dict()
+    if not path.is_file():
+        replace_file(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n"))
+        return
+    begun = json.loads(path.read_text())
+    different = sorted(key for key in content.keys() | begun.keys() if content.get(key) != begun.get(key))
+    if different:
+        raise InputError(
+            f"{folder} was begun with another plan: {', '.join(different)} differ. Use another folder, or remove this one."
+        )
+
+
+def _finished(plan: TrainPlan, model: ModelPlan, folder: Path) -> bool:
+    return (folder / plan.step_path(model, plan.last_step(model))).is_dir()
+
+
+def _check_architectures(plan: TrainPlan, text: Mapping[str, Any]) -> None:
+    """Make every config once, so that a size that cannot be is an error before anything is trained."""
+    for model in plan.models:
+        find("architecture", model.architecture).load()(
+            model, vocabulary=text["vocabulary"], window_tokens=text["window_tokens"], end_of_text=text["end_of_text"]
+        )
+
+
+def _clean(folder: Path) -> None:
+    """Remove what only unfinished training needs."""
+    for file in (folder / WORK).iterdir():
+        if file.name != "lock":
+            file.unlink()
+
+
+def _write_manifest(plan: TrainPlan, folder: Path) -> None:
+    """Write suite.json with the checkpoints that exist, in the order of the plan."""
+    entries = []
+    for model in plan.models:
+        for step in plan.steps(model):
+            path = folder / plan.step_path(model, step) / ENTRY
+            if path.is_file():
+                entries.append(ManifestEntry(**json.loads(path.read_text())))
+    if entries:
+        text = json.loads((folder / TEXT_INFO).read_text())
+        write_manifest(folder, name=plan.suite, checkpoints=entries, tokenizer=TOKENIZER, training_text=text)
+
+
