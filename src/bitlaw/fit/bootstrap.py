@@ -7,7 +7,9 @@ law value, as in the fit. Replicates are solved together in blocks, so a thousan
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bitlaw.fit.clustered import Groups
 from bitlaw.fit.problem import Problem
 from bitlaw.fit.solve import Solution
 from bitlaw.laws.law import Array
@@ -17,7 +19,9 @@ LONGEST_STEP = 2.0  # on the fitting scale: a factor 7 for k
 ELEMENTS = 400_000  # rows x replicates in one block
 
 
-def model_weights(groups: Array, sizes: Array, replicates: int, generator: np.random.Generator, distinct: int) -> Array:
+def model_weights(
+    groups: Groups, sizes: Array, replicates: int, generator: np.random.Generator, distinct: int
+) -> Array:
     """Return row weights [B, n] of tables whose models were drawn with replacement.
 
     groups [n]: model of each row; sizes [n]: N of each row. A draw with fewer than `distinct` sizes cannot tell the
@@ -35,7 +39,7 @@ def model_weights(groups: Array, sizes: Array, replicates: int, generator: np.ra
     return weights
 
 
-def checkpoint_weights(models: Array, checkpoints: Array, replicates: int, generator: np.random.Generator) -> Array:
+def checkpoint_weights(models: Groups, checkpoints: Groups, replicates: int, generator: np.random.Generator) -> Array:
     """Return row weights [B, n]: checkpoints drawn with replacement within each model, which all stay."""
     weights = np.zeros((replicates, len(models)))
     for model in np.unique(models):
@@ -49,8 +53,8 @@ def checkpoint_weights(models: Array, checkpoints: Array, replicates: int, gener
 def simulated_tables(
     problem: Problem,
     solution: Solution,
-    models: Array,
-    checkpoints: Array,
+    models: Groups,
+    checkpoints: Groups,
     replicates: int,
     generator: np.random.Generator,
 ) -> Array:
@@ -74,7 +78,7 @@ def simulated_tables(
     return np.asarray(mean + spread * noise)
 
 
-def _shared(z: Array, groups: Array) -> float:
+def _shared(z: Array, groups: Groups) -> float:
     """Return the mean product of two different rows of one group, between 0 and 0.99."""
     sums = np.bincount(groups, z)
     counts = np.bincount(groups)
@@ -126,7 +130,7 @@ def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array,
     return point, int(moving.sum())
 
 
-def _solve_free(matrix: Array, score: Array, free: Array) -> Array:
+def _solve_free(matrix: Array, score: Array, free: NDArray[np.bool_]) -> Array:
     """Return the Gauss-Newton steps [B, p] of the free coordinates; the others stay. A flat direction gets no step."""
     mask = free[:, :, None] & free[:, None, :]
     scale = 1.0 / np.sqrt(np.maximum(np.einsum("bii->bi", matrix), 1e-300))

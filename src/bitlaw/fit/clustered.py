@@ -16,8 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitlaw.laws.law import Array
+
+Groups = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Clustered:
 
     def variance(self, contrast: Array) -> Array:
         """Return the variance of contrast . point; contrast [..., p]."""
-        return np.einsum("...i,ij,...j->...", contrast, self.covariance, contrast)
+        return np.asarray(np.einsum("...i,ij,...j->...", contrast, self.covariance, contrast))
 
     def degrees_of_freedom(self, contrast: Array) -> Array:
         """Return Satterthwaite's degrees of freedom of contrast . point; contrast [..., p]. At least 0.5."""
@@ -42,12 +45,12 @@ class Clustered:
         between[..., groups, groups] += own
         trace = np.trace(between, axis1=-2, axis2=-1)
         squared = np.sum(between**2, axis=(-2, -1))
-        return np.maximum(trace**2 / np.maximum(squared, 1e-300), 0.5)
+        return np.asarray(np.maximum(trace**2 / np.maximum(squared, 1e-300), 0.5))
 
 
-def clustered(slopes: Array, residuals: Array, groups: Array) -> Clustered:
+def clustered(slopes: Array, residuals: Array, groups: Groups) -> Clustered:
     """Return the clustered covariance. slopes [n, p] and residuals [n] in standard deviations, groups [n] of labels."""
-    bread = np.linalg.pinv(slopes.T @ slopes, rcond=1e-14, hermitian=True)
+    bread: Array = np.linalg.pinv(slopes.T @ slopes, rcond=1e-14, hermitian=True).astype(float)
     p = slopes.shape[1]
     covariance = np.zeros((p, p))
     squares, crosses = [], []

@@ -9,7 +9,7 @@ import numpy as np
 
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.fit.bootstrap import checkpoint_weights, model_weights, replicate, simulated_tables
-from bitlaw.fit.clustered import Clustered, clustered
+from bitlaw.fit.clustered import Clustered, Groups, clustered
 from bitlaw.fit.design import design_warnings
 from bitlaw.fit.problem import Problem, from_point
 from bitlaw.fit.result import Data, Fit, Scatter, Scores
@@ -165,7 +165,7 @@ def _uncertainty(
     solution: Solution,
     kind: str,
     intervals: Intervals,
-    groups: Mapping[str, Array],
+    groups: Mapping[str, Groups],
     rows: Table,
     generator: np.random.Generator,
 ) -> tuple[Clustered | None, Array, tuple[str, str]]:

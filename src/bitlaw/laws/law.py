@@ -157,7 +157,7 @@ class Law:
         step = 1e-6 * np.maximum(np.abs(value), 1e-3)
         up = self.formula({**values, name: value + step}, columns)
         down = self.formula({**values, name: value - step}, columns)
-        return (up - down) / (2.0 * step)
+        return np.asarray((up - down) / (2.0 * step))
 
     def _check(self, values: Values, columns: Columns) -> None:
         if missing := [name for name in self.names if name not in values]:

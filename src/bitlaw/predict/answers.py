@@ -1,0 +1,100 @@
+"""What every answer is made of: an interval that says what it contains, and how far outside the fitted range it lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bitlaw.errors import require_count
+from bitlaw.laws import VARIABLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Low and high at a level (0.9: nine in ten), and in words what it is made of. An end nobody can give is infinite."""
+
+    low: float
+    high: float
+    level: float
+    made_of: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """One variable outside the fitted range: by which factor, and in words."""
+
+    variable: str
+    value: float
+    low: float
+    high: float
+    factor: float
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Base of all answers: a value with its unit and interval, where it comes from, and what it holds for."""
+
+    value: float
+    unit: str
+    interval: Interval
+    law: str
+    formula: str
+    constants: Mapping[str, float]
+    source: str
+    sureness: str
+    outside: tuple[Outside, ...]
+    conditions: tuple[str, ...]
+
+    @property
+    def inside(self) -> bool:
+        """True if every variable lies in the range the constants were fitted on."""
+        return not self.outside
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; an infinite end of an interval becomes None (its words say so)."""
+        content = {name: _plain(value) for name, value in asdict(self).items()}
+        return {**content, "inside": self.inside}
+
+
+def outside_of(fitted: Mapping[str, tuple[float, float]], asked: Mapping[str, float]) -> tuple[Outside, ...]:
+    """Return which of the asked values leave the fitted ranges, the farthest first.
+
+    fitted: variable -> (lowest, highest); a variable without a range is not judged.
+    """
+    found = []
+    for name, value in asked.items():
+        if name not in fitted:
+            continue
+        low, high = fitted[name]
+        if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+            continue
+        factor, edge, side = (value / high, high, "largest") if value > high else (low / value, low, "smallest")
+        words = f"{name} {value:.4g} is {_times(factor)} {'beyond' if value > high else 'below'} the {side} fitted"
+        if low == high:
+            words = f"{name} {value:.4g}: these constants hold at {low:.4g} {VARIABLES[name].unit} only"
+        else:
+            words += f" {edge:.3g}"
+        found.append(Outside(variable=name, value=value, low=low, high=high, factor=factor, words=words))
+    return tuple(sorted(found, key=lambda out: -out.factor))
+
+
+def count(name: str, value: float, what: str) -> float:
+    """Return a number above 0 as float; numpy numbers are welcome. Raises InputError."""
+    return require_count(name, value.item() if hasattr(value, "item") else value, what)
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.0f}x" if factor >= 9.5 else f"{factor:.2g}x"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,131 @@
+"""How far the published laws miss the points behind them: the scatter and the drift that published answers carry.
+
+The points are 105 degradations of Pythia 160M, 1B and 12B at 2 and 3 bits, read off the paper's Figure 2 and shipped in
+bitlaw/data. For a law, from the points it claims to describe:
+
+    scatter   ln(measured / law): its quantiles make the interval inside the fitted range
+    drift     how far local exponents stray from the law's: per unit of ln(D), ln(N), ln(P) outside the range
+
+    tokens      slope of ln QiD in ln D over steps 43 000 and later, minus beta              (6 series)
+    parameters  mean over steps of the slope in ln N between neighbouring sizes, plus alpha   (4 pairs)
+    bits        mean over steps of the slope in ln P between 2 and 3 bits, plus gamma    (3 sizes)
+
+Each is a root mean square, compared with the unified law's exponent, and serves every law. Nothing is stored: it takes about 2 ms and is remembered.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from bitlaw.laws import load_law
+from bitlaw.laws.law import Array
+
+POINTS = Path(__file__).parent.parent / "data" / "ouyang2024_figure2_digitised.csv"
+POINTS_WORDS = "105 points read off Figure 2 of arXiv 2411.17691 (Pythia 160M, 1B, 12B; GPTQ at 2 and 3 bits)"
+LATE_STEP = 43_000
+WIDTHS = (2.0, 3.0)  # bit widths that have points
+UNIFIED = "ouyang2024-unified"
+ONE_BIT = {2.0: "ouyang2024-2bit", 3.0: "ouyang2024-3bit", 4.0: "ouyang2024-4bit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Residuals ln(measured / law) of the points used, and which they are in words."""
+
+    residuals: Array
+    words: str
+
+
+@lru_cache(maxsize=1)
+def digitised_points() -> Mapping[str, Array]:
+    """Return the shipped points by column: parameters, tokens, bits, step, qid, read_error (105 each)."""
+    with POINTS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = {"parameters": "n_params_nonembedding", "tokens": "tokens", "bits": "bits", "step": "step"}
+    names |= {"qid": "qid_nats", "read_error": "read_error_nats"}
+    return {ours: np.array([float(row[theirs]) for row in rows]) for ours, theirs in names.items()}
+
+
+@lru_cache(maxsize=64)
+def published_evidence(name: str, bits: float) -> Evidence:
+    """Return the evidence about a published law of QiD at a bit width.
+
+    A law of one bit width is judged on the points of that width; where there are none (4 bits), by how the laws of 2
+    and 3 bits miss theirs. The unified law is judged on the points of the width asked for, else on all.
+    """
+    points = digitised_points()
+    own = points["bits"] == bits
+    if name in ONE_BIT.values():
+        own_bits = next(width for width, law in ONE_BIT.items() if law == name)
+        if np.any(points["bits"] == own_bits):
+            return _evidence({name: points["bits"] == own_bits}, f"its scatter around the {own_bits:g}-bit points")
+        sets = {ONE_BIT[width]: points["bits"] == width for width in WIDTHS}
+        return _evidence(sets, f"no {own_bits:g}-bit points: scatter of the 2- and 3-bit laws around theirs")
+    if own.any():
+        return _evidence({name: own}, f"its scatter around the {bits:g}-bit points")
+    return _evidence({name: np.ones(len(own), dtype=bool)}, f"no {bits:g}-bit points: its scatter around all")
+
+
+def _evidence(sets: Mapping[str, Array], words: str) -> Evidence:
+    points = digitised_points()
+    residuals = []
+    for name, rows in sets.items():
+        law = load_law(name)
+        columns = {column: points[column][rows] for column in law.variables}
+        residuals.append(np.log(points["qid"][rows] / law.evaluate(law.constants().values, columns)))
+    return Evidence(residuals=np.concatenate(residuals), words=f"{words} of {POINTS_WORDS}")
+
+
+@lru_cache(maxsize=1)
+def drift() -> Mapping[str, float]:
+    """Return by variable how far local exponents of the points stray from the unified law's (root mean square).
+
+    One set for every law: the points are too few to give each law its own.
+    """
+    values = load_law(UNIFIED).constants().values
+    strays = {
+        "tokens": [slope - values["beta"] for width in WIDTHS for slope in _late_slopes(width)],
+        "parameters": [slope + values["alpha"] for width in WIDTHS for slope in _size_slopes(width)],
+        "bits": [slope + values["gamma"] for slope in _bit_slopes()],
+    }
+    return {variable: float(np.sqrt(np.mean(np.square(found)))) for variable, found in strays.items()}
+
+
+def _series(width: float) -> Iterable[tuple[float, Array, Array, Array]]:
+    """Yield (N, ln D, step, ln QiD) of each size at a bit width."""
+    points = digitised_points()
+    for size in np.unique(points["parameters"]):
+        rows = (points["bits"] == width) & (points["parameters"] == size)
+        yield float(size), np.log(points["tokens"][rows]), points["step"][rows], np.log(points["qid"][rows])
+
+
+def _late_slopes(width: float) -> list[float]:
+    found = []
+    for _, log_tokens, step, log_qid in _series(width):
+        late = step >= LATE_STEP
+        found.append(float(np.polyfit(log_tokens[late], log_qid[late], 1)[0]))
+    return found
+
+
+def _size_slopes(width: float) -> list[float]:
+    series = list(_series(width))
+    found = []
+    for (small, _, steps, low), (large, _, others, high) in pairwise(series):
+        _, first, second = np.intersect1d(steps, others, return_indices=True)
+        found.append(float(np.mean(high[second] - low[first])) / np.log(large / small))
+    return [float(slope) for slope in found]
+
+
+def _bit_slopes() -> list[float]:
+    found = []
+    for (_, _, steps, two), (_, _, others, three) in zip(_series(2.0), _series(3.0)):
+        _, first, second = np.intersect1d(steps, others, return_indices=True)
+        found.append(float(np.mean(three[second] - two[first]) / np.log(3.0 / 2.0)))
+    return found

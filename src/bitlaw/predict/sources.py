@@ -1,0 +1,151 @@
+"""Which law answers, with which constants and which interval: a published law or a Fit behind one face.
+
+Outside the fitted range every interval widens by a rule: with u_j the drift of the exponent of variable j (see
+evidence.py) and x_j outside its range by the factor r_j,
+
+    log half-width^2 = (half-width inside)^2 + (z u_tokens ln r)^2 + (z u_parameters ln r)^2 + (z u_bits ln r)^2
+
+with z the normal quantile of the level. A Fit's own half-width already grows with distance; the drift is added, since
+its exponents were found inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from bitlaw.errors import InputError
+from bitlaw.fit.result import Fit
+from bitlaw.laws import Law, law_names, load_law
+from bitlaw.laws.law import Array
+from bitlaw.predict.answers import Outside, outside_of
+from bitlaw.predict.evidence import UNIFIED, drift, published_evidence
+
+PREDICTABLE = ("parameters", "tokens", "bits")  # what the questions ask for; a law that reads more cannot answer
+TINY = 1e-3  # lower ends below this share of the value are taken as they are
+LARGEST = 300.0  # logarithm of the largest factor an interval may reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A law of QiD that can answer: published constants, or a Fit."""
+
+    law: Law
+    values: Mapping[str, float]
+    fitted: Mapping[str, tuple[float, float]]
+    origin: str
+    sureness: str
+    conditions: tuple[str, ...]
+    fit: Fit | None = None
+
+    def value(self, columns: Mapping[str, Array | float]) -> Array:
+        """Return QiD, nats per token, for columns that broadcast."""
+        return self.law.evaluate(self.values, columns)
+
+    def outside(self, asked: Mapping[str, float]) -> tuple[Outside, ...]:
+        """Return which asked values leave the fitted range."""
+        return outside_of(self.fitted, asked)
+
+    def made_of(self, asked: Mapping[str, float]) -> str:
+        """Return in words what `band` contains at one point."""
+        if self.fit is None:
+            words = published_evidence(self.law.name, asked["bits"]).words
+        else:
+            words = f"uncertainty of the fit ({self.fit.interval_words}) and its scatter"
+        if self.outside(asked):
+            words += "; widened outside the fitted range by the drift of local exponents"
+        return words
+
+    def band(self, columns: Mapping[str, Array], level: float) -> tuple[Array, Array]:
+        """Return (low, high) of a new measurement, for columns of one shape [n]; bits are the same in every row."""
+        mean = self.value(columns)
+        wide = NormalDist().inv_cdf((1 + level) / 2) * self._stray(columns)
+        if self.fit is None:
+            residuals = published_evidence(self.law.name, float(np.ravel(columns["bits"])[0])).residuals
+            ends = np.quantile(residuals, [(1 - level) / 2, (1 + level) / 2])
+            low, high = mean * np.exp(min(ends[0], 0.0)), mean * np.exp(max(ends[1], 0.0))
+        else:
+            low, high = self.fit.band(columns, level=level, scatter=True)
+        # The scatter floor of a fit may take the lower end below zero, where a logarithm cannot follow: left as it is.
+        above = np.hypot(np.log(high / mean), wide)
+        below = np.hypot(np.log(mean / np.maximum(low, TINY * mean)), wide)
+        return np.where(low > TINY * mean, mean * np.exp(-below), low), mean * np.exp(np.minimum(above, LARGEST))
+
+    def _stray(self, columns: Mapping[str, Array]) -> Array:
+        """Return the log standard deviation that distance from the fitted range adds, [n]."""
+        total = np.zeros(np.shape(columns["tokens"]))
+        for name, size in drift().items():
+            if name not in self.fitted:
+                continue
+            if name not in self.law.variables:
+                size = load_law(UNIFIED).constants().values["gamma"]  # a law without bits misses all of their effect
+            low, high = self.fitted[name]
+            value = np.asarray(columns[name], dtype=float)
+            far = np.maximum(np.log(value / high), 0.0) + np.maximum(np.log(low / value), 0.0)
+            total = total + (size * far) ** 2
+        return np.asarray(np.sqrt(total))
+
+
+def published_source(law: Law) -> Source:
+    """Return the source of a law's published constants. Raises InputError where they are incomplete."""
+    constants = law.constants()
+    notes = (constants.note,) if constants.note else ()
+    return Source(
+        law=law,
+        values=constants.values,
+        fitted=constants.fitted,
+        origin=constants.source,
+        sureness=constants.sureness,
+        conditions=(f"constants are of {constants.data}; other families and quantizers differ", *notes),
+    )
+
+
+def fit_source(fit: Fit) -> Source:
+    """Return the source of a Fit. Raises InputError if the fit did not converge."""
+    if not fit.converged:
+        raise InputError(f"The fit of {fit.law!r} {fit.outcome}: it cannot answer. Fit again with more rows or starts.")
+    data = fit.data
+    methods = ", ".join(data.methods) or "unknown method"
+    return Source(
+        law=fit.formula(),
+        values=fit.values,
+        fitted=fit.fitted,
+        origin=f"fit to {data.source}: {data.rows} rows of {data.checkpoints} checkpoints of {data.models} models, {methods}",
+        sureness=f"{fit.outcome}; log-R2 {fit.scores.log_r2:.2f}, median relative error "
+        f"{100 * fit.scores.median_relative_error:.0f} % over {fit.scores.points_above} rows",
+        conditions=(f"models, text and quantizer like those of {data.source}", *fit.warnings),
+        fit=fit,
+    )
+
+
+def answers_at(law: Law, bits: float) -> bool:
+    """True if a law with published constants gives QiD at this bit width."""
+    if law.target != "qid" or not set(law.variables) <= set(PREDICTABLE) or "tokens" not in law.variables:
+        return False
+    for published in law.published:
+        low, high = published.fitted.get("bits", (0.0, 0.0))
+        if all(name in published.values for name in law.names) and ("bits" in law.variables or low == bits == high):
+            return True
+    return False
+
+
+def resolve(law: str | Law | Fit, bits: float) -> Source:
+    """Return the source that answers. `auto`: the law of exactly this bit width if one is published, else the unified."""
+    if isinstance(law, Fit):
+        source = fit_source(law)
+    elif law == "auto":
+        fits = [name for name in law_names() if answers_at(load_law(name), bits)]
+        exact = [name for name in fits if "bits" not in load_law(name).variables]
+        return published_source(load_law((exact or [UNIFIED])[0]))
+    else:
+        source = published_source(load_law(law) if isinstance(law, str) else law)
+    if source.law.target != "qid" or "tokens" not in source.law.variables:
+        able = ", ".join(name for name in law_names() if answers_at(load_law(name), bits))
+        raise InputError(
+            f"Law {source.law.name!r} gives {source.law.target} from {', '.join(source.law.variables)}; this question "
+            f"needs qid from tokens. Use one of: auto, {able}."
+        )
+    return source
