@@ -6,7 +6,8 @@ bitlaw/data. For a law, from the points it claims to describe:
     scatter   ln(measured / law): its quantiles make the interval inside the fitted range
     drift     how far local exponents stray from the law's: per unit of ln(D), ln(N), ln(P) outside the range
 
-    tokens      slope of ln QiD in ln D over steps 43 000 and later, minus beta              (6 series)
+    tokens      slope of ln QiD in ln D minus beta: steps from 43 000 on say what happens    (6 series)
+                beyond the range, steps up to 29 000 what happens below it
     parameters  mean over steps of the slope in ln N between neighbouring sizes, plus alpha   (4 pairs)
     bits        mean over steps of the slope in ln P between 2 and 3 bits, plus gamma    (3 sizes)
 
@@ -30,6 +31,7 @@ from bitlaw.laws.law import Array
 POINTS = Path(__file__).parent.parent / "data" / "ouyang2024_figure2_digitised.csv"
 POINTS_WORDS = "105 points read off Figure 2 of arXiv 2411.17691 (Pythia 160M, 1B, 12B; GPTQ at 2 and 3 bits)"
 LATE_STEP = 43_000
+EARLY_STEP = 29_000
 WIDTHS = (2.0, 3.0)  # bit widths that have points
 UNIFIED = "ouyang2024-unified"
 ONE_BIT = {2.0: "ouyang2024-2bit", 3.0: "ouyang2024-3bit", 4.0: "ouyang2024-4bit"}
@@ -84,18 +86,23 @@ def _evidence(sets: Mapping[str, Array], words: str) -> Evidence:
 
 
 @lru_cache(maxsize=1)
-def drift() -> Mapping[str, float]:
-    """Return by variable how far local exponents of the points stray from the unified law's (root mean square).
+def drift() -> Mapping[str, tuple[float, float]]:
+    """Return by variable how far local exponents stray from the unified law's, (below, beyond) the fitted range.
 
-    One set for every law: the points are too few to give each law its own.
+    Root mean square over series; one set for every law, since the points are too few to give each law its own.
     """
     values = load_law(UNIFIED).constants().values
-    strays = {
-        "tokens": [slope - values["beta"] for width in WIDTHS for slope in _late_slopes(width)],
-        "parameters": [slope + values["alpha"] for width in WIDTHS for slope in _size_slopes(width)],
-        "bits": [slope + values["gamma"] for slope in _bit_slopes()],
-    }
-    return {variable: float(np.sqrt(np.mean(np.square(found)))) for variable, found in strays.items()}
+    early, late = (
+        _size([slope - values["beta"] for width in WIDTHS for slope in _token_slopes(width, *steps)])
+        for steps in ((0, EARLY_STEP), (LATE_STEP, np.inf))
+    )
+    sizes = _size([slope + values["alpha"] for width in WIDTHS for slope in _size_slopes(width)])
+    bits = _size([slope + values["gamma"] for slope in _bit_slopes()])
+    return {"tokens": (early, late), "parameters": (sizes, sizes), "bits": (bits, bits)}
+
+
+def _size(strays: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(strays))))
 
 
 def _series(width: float) -> Iterable[tuple[float, Array, Array, Array]]:
@@ -106,11 +113,11 @@ def _series(width: float) -> Iterable[tuple[float, Array, Array, Array]]:
         yield float(size), np.log(points["tokens"][rows]), points["step"][rows], np.log(points["qid"][rows])
 
 
-def _late_slopes(width: float) -> list[float]:
+def _token_slopes(width: float, first: float, last: float) -> list[float]:
     found = []
     for _, log_tokens, step, log_qid in _series(width):
-        late = step >= LATE_STEP
-        found.append(float(np.polyfit(log_tokens[late], log_qid[late], 1)[0]))
+        rows = (step >= first) & (step <= last)
+        found.append(float(np.polyfit(log_tokens[rows], log_qid[rows], 1)[0]))
     return found
 
 

@@ -77,15 +77,15 @@ class Source:
     def _stray(self, columns: Mapping[str, Array]) -> Array:
         """Return the log standard deviation that distance from the fitted range adds, [n]."""
         total = np.zeros(np.shape(columns["tokens"]))
-        for name, size in drift().items():
+        for name, (below, beyond) in drift().items():
             if name not in self.fitted:
                 continue
-            if name not in self.law.variables:
-                size = load_law(UNIFIED).constants().values["gamma"]  # a law without bits misses all of their effect
+            if name not in self.law.variables:  # a law without bits misses all of their effect
+                below = beyond = load_law(UNIFIED).constants().values["gamma"]
             low, high = self.fitted[name]
             value = np.asarray(columns[name], dtype=float)
-            far = np.maximum(np.log(value / high), 0.0) + np.maximum(np.log(low / value), 0.0)
-            total = total + (size * far) ** 2
+            far = beyond * np.maximum(np.log(value / high), 0.0) + below * np.maximum(np.log(low / value), 0.0)
+            total = total + far**2
         return np.asarray(np.sqrt(total))
 
 
