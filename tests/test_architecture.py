@@ -30,6 +30,7 @@ ROOMS = [
     "fit",
     "predict",
     "report",
+    "demo",
     "api",
     "cli",
 ]

@@ -5,7 +5,7 @@ job.py       one checkpoint with all its missing variants -> measurements; runs 
 running.py   skip what the store has, run jobs here, in processes or on Ray, store each result as it comes
 """
 
-from bitlaw.measure.plan import MeasurePlan, read_plan
+from bitlaw.measure.plan import MeasurePlan, measure_plan, read_plan
 from bitlaw.measure.running import MeasureSummary, measure
 
-__all__ = ["MeasurePlan", "MeasureSummary", "measure", "read_plan"]
+__all__ = ["MeasurePlan", "MeasureSummary", "measure", "measure_plan", "read_plan"]

@@ -28,7 +28,7 @@ from typing import Any
 
 from bitlaw.catalog import METHODS
 from bitlaw.errors import InputError, UnknownName
-from bitlaw.formats.integer import IntegerFormat
+from bitlaw.formats.integer import IntegerFormat, whole_bits
 from bitlaw.quantize import make_variant
 from bitlaw.records import Scalar, Variant
 
@@ -92,7 +92,7 @@ class MeasurePlan:
                 raise InputError(
                     f"Options for {method!r} are given, but the plan's methods are {', '.join(chosen) or 'none'}."
                 )
-        formats = [IntegerFormat(bits=b, group_size=group_size, symmetric=symmetric) for b in bits]  # type: ignore[arg-type]
+        formats = [IntegerFormat(bits=whole_bits(b), group_size=group_size, symmetric=symmetric) for b in bits]
         product = [make_variant(m, f, given.get(m)) for m in chosen for f in formats]
         known = [f.name for f in dataclasses.fields(cls) if f.name != "variants"]
         for name in settings:
@@ -146,10 +146,11 @@ def _variant(given: str | Mapping[str, Any]) -> Variant:
             f"Variant {given!r} is not of the form 'method format option=value ...', such as 'gptq int4_g32 damping=0.1'."
         )
     pairs = (word.split("=", 1) for word in words[2:])
-    return make_variant(words[0], words[1], {name: _scalar(value) for name, value in pairs})
+    return make_variant(words[0], words[1], {name: scalar(value) for name, value in pairs})
 
 
-def _scalar(text: str) -> Scalar:
+def scalar(text: str) -> Scalar:
+    """Return an option's value from its text: true, false, a whole number, a number, else the text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +88,7 @@ def _measure(
     summary = MeasureSummary()
     held = store.keys(state="ok")
     jobs: list[Job] = []
-    windows = _TextsOfTokenizer(plan, suite)
+    windows = _Texts(plan, suite)
     for checkpoint in _chosen(suite, models, shard):
         evaluation, calibration = windows.of(checkpoint)
         everything = Job(
@@ -146,21 +148,24 @@ def _chosen(suite: Suite, models: Sequence[str], shard: str) -> list[SuiteCheckp
     return chosen[int(index) :: int(count)]
 
 
-class _TextsOfTokenizer:
-    """The plan's windows, tokenized once for each tokenizer of the suite."""
+LONGEST_WINDOW = 2048  # tokens, where the plan leaves the length to the model
+
+
+class _Texts:
+    """The plan's windows, tokenized once for each tokenizer and window length of the suite."""
 
     def __init__(self, plan: MeasurePlan, suite: Suite) -> None:
         self._plan = plan
         self._suite = suite
-        self._made: dict[str, tuple[Windows, Windows]] = {}
+        self._made: dict[tuple[str, int], tuple[Windows, Windows]] = {}
 
     def of(self, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
         """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
         plan = self._plan
-        tokenizer_hash = checkpoint.tokenizer_hash()
-        if tokenizer_hash not in self._made:
+        length = plan.window_tokens or min(_longest_input(checkpoint), LONGEST_WINDOW)
+        key = _tokenizer_hash(checkpoint.tokenizer_folder), length
+        if key not in self._made:
             tokenizer = checkpoint.load_tokenizer()
-            length = plan.window_tokens or checkpoint.window_tokens
             evaluation = token_windows(
                 tokenizer, open_text(plan.evaluation), length, windows=plan.evaluation_windows or None
             )
@@ -172,5 +177,15 @@ class _TextsOfTokenizer:
                 windows=plan.calibration_windows,
                 seed=plan.calibration_seed,
             )
-            self._made[tokenizer_hash] = evaluation, calibration
-        return self._made[tokenizer_hash]
+            self._made[key] = evaluation, calibration
+        return self._made[key]
+
+
+def _longest_input(checkpoint: SuiteCheckpoint) -> int:
+    config = json.loads((checkpoint.path / "config.json").read_text())
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or LONGEST_WINDOW)
+
+
+def _tokenizer_hash(folder: Path) -> str:
+    file = folder / "tokenizer.json"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else str(folder)

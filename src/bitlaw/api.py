@@ -1,0 +1,40 @@
+"""Every verb of the command line as a Python function. A function is imported when it is first used, torch with it or not.
+
+from bitlaw.api import measure, fit, predict
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitlaw.demo import demo
+    from bitlaw.fit import fit
+    from bitlaw.measure import measure
+    from bitlaw.predict import law_show, predict, tokens_to_train
+    from bitlaw.report import report
+    from bitlaw.store.opening import records
+    from bitlaw.suites import suites
+    from bitlaw.train import train
+
+_WHERE = {
+    "demo": "bitlaw.demo",
+    "train": "bitlaw.train",
+    "measure": "bitlaw.measure",
+    "records": "bitlaw.store.opening",
+    "fit": "bitlaw.fit",
+    "predict": "bitlaw.predict",
+    "tokens_to_train": "bitlaw.predict",
+    "law_show": "bitlaw.predict",
+    "report": "bitlaw.report",
+    "suites": "bitlaw.suites",
+}
+
+__all__ = ["demo", "fit", "law_show", "measure", "predict", "records", "report", "suites", "tokens_to_train", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"bitlaw.api has no function {name!r}. It has: {', '.join(sorted(_WHERE))}.")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,11 @@
+"""The command line: a thin face, one verb for one public function of `bitlaw.api`; nothing is computed here.
+
+    main.py      the parser, `--help`, errors -> one line and an exit code
+    verb.py      what a verb is
+    output.py    results as text or JSON
+    models.py    demo, train, measure, suites
+    records.py   records
+    numbers.py   fit, predict, tokens-to-train, law, report, catalog
+
+To add a verb: write its `Verb` in the file it belongs to and name it in `main.VERBS`.
+"""

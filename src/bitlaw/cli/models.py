@@ -1,0 +1,264 @@
+"""Verbs that touch models: demo, train, measure, suites. torch is imported when one of them runs, never for --help."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from bitlaw.catalog import METHODS
+from bitlaw.cli.output import table
+from bitlaw.cli.verb import Verb
+from bitlaw.errors import InputError
+from bitlaw.progress import open_progress
+
+
+def _add_progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--progress",
+        default="auto",
+        choices=("auto", "bars", "plain", "none"),
+        help="how progress is shown on standard error (default: bars on a terminal, else plain lines)",
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1 (default: auto)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes side by side (default: the cores, or one a GPU)"
+    )
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", default="runs/demo", help="folder for suite, store, fits and report (default: runs/demo)"
+    )
+    _add_device(parser)
+    _add_progress(parser)
+
+
+def _run_demo(given: argparse.Namespace) -> Any:
+    from bitlaw.demo import demo
+
+    with open_progress(given.progress) as progress:
+        result = demo(given.out, device=given.device, workers=given.workers, progress=progress)
+    return result.to_dict()
+
+
+def _demo_text(data: dict[str, Any]) -> str:
+    from bitlaw.demo import describe
+
+    return describe(data)
+
+
+DEMO = Verb(
+    name="demo",
+    summary="train, quantize, measure, fit, predict and report, from text, on this machine",
+    teach="""\
+Three GPT-NeoX models of 25k, 100k and 397k parameters are trained on a public-domain text that ships with bitlaw, six
+checkpoints each; every checkpoint is quantized by GPTQ and to nearest at 2, 3 and 4 bits; the unified law is fitted; a
+report is written. Run again it measures only what is missing; interrupted at any moment it goes on.
+
+  bitlaw demo
+  bitlaw demo --out /tmp/demo --progress plain""",
+    arguments=_demo_arguments,
+    run=_run_demo,
+    text=_demo_text,
+)
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", help="a TOML file with a [train] section, or a shipped plan such as tiny")
+    parser.add_argument(
+        "--out", required=True, help="folder for checkpoints and suite.json; begun training goes on there"
+    )
+    _add_device(parser)
+    _add_progress(parser)
+
+
+def _run_train(given: argparse.Namespace) -> Any:
+    from bitlaw.train import train
+
+    with open_progress(given.progress) as progress:
+        suite = train(given.plan, given.out, device=given.device, workers=given.workers or None, progress=progress)
+    return _suite_rows(suite)
+
+
+def _suite_rows(suite: Any) -> list[dict[str, Any]]:
+    rows = []
+    for c in suite.checkpoints:
+        described = dataclasses.asdict(c.described)
+        described.pop("commit")
+        rows.append({**described, "path": str(c.path)})
+    return rows
+
+
+def _suite_text(rows: list[dict[str, Any]]) -> str:
+    columns = ("model", "step", "tokens", "parameters", "learning_rate", "schedule", "path")
+    return table(rows, [c for c in columns if any(row.get(c) is not None for row in rows)])
+
+
+TRAIN = Verb(
+    name="train",
+    summary="train a suite of checkpoints from text by a plan",
+    teach="""\
+The plan names a text, a tokenizer size, models (architecture, width, layers, peak learning rate), tokens and a schedule;
+docs/training.md has every setting. Checkpoints are kept at log-spaced token counts in Hugging Face format, with a
+manifest (suite.json) that `bitlaw measure` reads. A killed run goes on where it was, to the same weights on a CPU.
+
+  bitlaw train tiny --out runs/tiny
+  bitlaw train my-plan.toml --out runs/mine --device cuda""",
+    arguments=_train_arguments,
+    run=_run_train,
+    text=_suite_text,
+)
+
+
+def _measure_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", help="a suite by name or folder (`bitlaw suites` lists them)")
+    parser.add_argument(
+        "--store", required=True, help="SQLite file that keeps the measurements; made if it does not exist"
+    )
+    parser.add_argument("--plan", help="a TOML file with a [measure] section, or a shipped plan such as tiny")
+    parser.add_argument(
+        "--methods", nargs="+", default=[], metavar="METHOD", help=f"quantization methods: {', '.join(METHODS)}"
+    )
+    parser.add_argument("--bits", nargs="+", default=[], help="integer bit widths, 2-8; every method with every width")
+    parser.add_argument(
+        "--group-size", type=int, default=128, help="weights that share a scale, 0 for a row (default: 128)"
+    )
+    parser.add_argument("--symmetric", action="store_true", help="integers without a zero point")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help="such as gptq.damping=0.1"
+    )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="'METHOD FORMAT [NAME=VALUE ...]'",
+        help="one more variant, such as 'gptq int4_g32_sym order=activation'",
+    )
+    parser.add_argument("--evaluation", help="text to score: sample:evaluation, file.jsonl.zst, file.txt:evaluation")
+    parser.add_argument("--evaluation-windows", type=int, help="windows to score, 0 for all (default: 256)")
+    parser.add_argument("--calibration", help="text for methods that look at inputs (default: sample:train)")
+    parser.add_argument("--calibration-windows", type=int, help="calibration windows (default: 128)")
+    parser.add_argument("--calibration-seed", type=int, help="which windows are drawn (default: 0)")
+    parser.add_argument(
+        "--window-tokens", type=int, help="tokens of a window (default: the model's own length, at most 2048)"
+    )
+    parser.add_argument("--models", nargs="+", default=[], help="only these models of the suite")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="weights and activations")
+    parser.add_argument(
+        "--shard", default="0/1", metavar="I/N", help="every N-th checkpoint, for job arrays (default: 0/1)"
+    )
+    _add_device(parser)
+    _add_progress(parser)
+
+
+PLAN_FLAGS = (
+    "evaluation", "evaluation_windows", "calibration", "calibration_windows", "calibration_seed", "window_tokens",
+)  # fmt: skip
+
+
+def _run_measure(given: argparse.Namespace) -> Any:
+    from bitlaw.measure import MeasurePlan, measure, measure_plan, read_plan
+
+    settings = {name: getattr(given, name) for name in PLAN_FLAGS if getattr(given, name) is not None}
+    flags = given.methods or given.bits or given.variant
+    if given.plan and flags:
+        raise InputError("--plan already names the variants. Give either --plan or --methods, --bits and --variant.")
+    if given.plan:
+        plan = dataclasses.replace(measure_plan(read_plan(given.plan)), **settings)
+    else:
+        plan = MeasurePlan.make(
+            methods=given.methods,
+            bits=given.bits,
+            group_size=given.group_size,
+            symmetric=given.symmetric,
+            variants=given.variant,
+            options=_method_options(given.option),
+            **settings,
+        )
+    with open_progress(given.progress) as progress:
+        summary = measure(
+            given.suite,
+            plan,
+            given.store,
+            models=given.models,
+            device=given.device,
+            dtype=given.dtype,
+            workers=given.workers,
+            shard=given.shard,
+            progress=progress,
+        )
+    return {**summary.to_dict(), "store": given.store}
+
+
+def _method_options(given: list[str]) -> dict[str, dict[str, Any]]:
+    from bitlaw.measure.plan import scalar
+
+    options: dict[str, dict[str, Any]] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        method, dot, option = name.partition(".")
+        if not (equals and dot):
+            raise InputError(f"--option {text!r} is not of the form METHOD.NAME=VALUE, such as gptq.damping=0.1.")
+        options.setdefault(method, {})[option] = scalar(value)
+    return options
+
+
+def _measure_text(data: dict[str, Any]) -> str:
+    said = f"{data['measured']} measured, {data['skipped']} already in the store, {data['failed']} failed -> {data['store']}"
+    return "\n".join([said, *(f"  {line}" for line in data["failures"])])
+
+
+MEASURE = Verb(
+    name="measure",
+    summary="quantize and score every checkpoint of a suite; keep what is measured",
+    teach="""\
+All variants of a checkpoint are measured in one walk over its blocks, beside the 16-bit model, on the same tokens.
+What the store already holds is skipped, so the same command goes on after an interruption.
+
+  bitlaw measure runs/tiny --store tiny.db --methods gptq nearest --bits 2 3 4
+  bitlaw measure runs/tiny --store tiny.db --plan tiny
+  bitlaw measure checkpoints/ --store my.db --variant 'gptq int4_g32_sym order=activation' --evaluation wiki.txt
+
+GPTQ's options (gptq.NAME=VALUE): scales dynamic|static, damping, order none|activation, upstream quantized|full_precision,
+within_block parallel|sequential, on_failure raise|nearest, block_size.""",
+    arguments=_measure_arguments,
+    run=_run_measure,
+    text=_measure_text,
+)
+
+
+def _suites_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", nargs="?", help="list the checkpoints of this suite")
+
+
+def _run_suites(given: argparse.Namespace) -> Any:
+    from bitlaw.suites import open_suite, suites
+
+    if given.suite:
+        return _suite_rows(open_suite(given.suite))
+    return [dataclasses.asdict(info) for info in suites()]
+
+
+def _suites_text(rows: list[dict[str, Any]]) -> str:
+    return _suite_text(rows) if rows and "model" in rows[0] else table(rows)
+
+
+SUITES = Verb(
+    name="suites",
+    summary="list known suites, or the checkpoints of one",
+    teach="""\
+A suite is a set of checkpoints with what is known of each: tokens, parameters, learning rate, schedule. Any folder of
+Hugging Face checkpoints becomes one by a small suite.json; docs/suites.md says how.
+
+  bitlaw suites
+  bitlaw suites runs/tiny""",
+    arguments=_suites_arguments,
+    run=_run_suites,
+    text=_suites_text,
+)
