@@ -1,0 +1,328 @@
+"""The page's tables as rows of cells: numbers keep their full value beside the text that is shown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bitlaw.errors import InputError
+from bitlaw.fit import Fit
+from bitlaw.records import Measurement, Variant
+from bitlaw.report.experiments import Experiment, Setup, last_points, text_name
+from bitlaw.report.words import bits_name, count, interval, measured, plain, several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What is shown and, for a number, the number itself (sorting and tests read it)."""
+
+    text: str
+    value: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Column heads (name, explanation) and rows of cells; `anchors` are the ids of rows, if they have any."""
+
+    name: str
+    heads: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    anchors: tuple[str, ...] = ()
+
+
+def number(value: float | None, text: str = "", note: str = "") -> Cell:
+    """Return a cell of a number; unknown (None or NaN) is a dash."""
+    if value is None or math.isnan(value):
+        return Cell(text="–", note=note)
+    return Cell(text=text or plain(value), value=float(value), note=note)
+
+
+def last_table(experiment: Experiment) -> Table:
+    """QiD of each model at its last checkpoint: a row for each setup and model, a column for each bit width."""
+    rows = []
+    for setup, measurements in experiment.quantized.items():
+        last = last_points(measurements)
+        for model, parameters in experiment.models.items():
+            found = {bits: m for (name, bits), m in last.items() if name == model}
+            if not found:
+                continue
+            any_one = next(iter(found.values()))
+            cells = [Cell(text=setup.label), Cell(text=model), number(parameters, count(parameters))]
+            tokens = float(any_one.asked.checkpoint.tokens or 0)
+            cells += [number(tokens, count(tokens)), number(any_one.baseline_loss, f"{any_one.baseline_loss:.4f}")]
+            cells += [_qid_cell(found.get(bits)) for bits in experiment.bits]
+            rows.append(tuple(cells))
+    heads = (
+        ("method", "setup of the quantization"),
+        ("model", ""),
+        ("N", "non-embedding parameters"),
+        ("D", "training tokens"),
+        ("16-bit loss", "nats per token"),
+        *((f"QiD, {bits_name(b)}", "nats per token ± paired standard error") for b in experiment.bits),
+    )
+    return Table(name="last", heads=heads, rows=tuple(rows))
+
+
+def _qid_cell(m: Measurement | None) -> Cell:
+    return number(None) if m is None else number(m.qid, measured(m.qid, m.qid_se), note=f"row-{m.key}")
+
+
+def exponent_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
+    """Every parameter of every fit with its interval, beside the published value."""
+    rows = []
+    for setup, ones in fits.items():
+        for one in ones:
+            law = one.formula()
+            known = law.published[0] if law.published else None
+            for name in law.names:
+                low, high = one.intervals.get(name, (math.nan, math.nan))
+                fixed = name in one.fixed
+                rows.append(
+                    (
+                        Cell(text=setup.label),
+                        Cell(text=one.law, note=law.text),
+                        Cell(text=name, note=law.parameter(name).meaning),
+                        number(one.values[name]),
+                        Cell(text="held fixed" if fixed else interval(low, high)),
+                        number(known.values.get(name) if known else None),
+                        Cell(
+                            text=known.source if known and name in known.values else "–",
+                            note=known.data if known else "",
+                        ),
+                    )
+                )
+    level = next((one.level for ones in fits.values() for one in ones), 0.9)
+    heads = (
+        ("method", ""),
+        ("law", ""),
+        ("constant", ""),
+        ("fitted", ""),
+        (f"{level:.0%} interval", "uncertainty of the fit"),
+        ("published", "for other models, data and quantizer"),
+        ("published in", ""),
+    )
+    return Table(name="exponents", heads=heads, rows=tuple(rows))
+
+
+def fit_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
+    """How each fit went: rows, outcome, scores, noise, warnings."""
+    rows = []
+    for setup, ones in fits.items():
+        for one in ones:
+            s = one.scores
+            rows.append(
+                (
+                    Cell(text=setup.label),
+                    Cell(text=one.law),
+                    number(one.data.rows, f"{one.data.rows} of {several(one.data.models, 'model')}"),
+                    Cell(text=f"{one.outcome} ({one.starts_agreeing} of {one.starts} starts agree)"),
+                    number(s.log_r2),
+                    number(s.median_relative_error, f"{s.median_relative_error:.0%}"),
+                    Cell(text=f"{one.scatter.relative:.0%} of the value, {plain(one.scatter.floor, 2)} nats"),
+                    Cell(text=one.interval_words or one.interval_kind),
+                    Cell(text="; ".join(one.warnings) or "none"),
+                )
+            )
+    heads = (
+        ("method", ""),
+        ("law", ""),
+        ("points", ""),
+        ("outcome", ""),
+        ("R² of log QiD", "over points above the threshold in the caption"),
+        ("median error", "relative, same points"),
+        ("scatter beyond sampling", "fitted: relative part and floor"),
+        ("intervals", "how they were made"),
+        ("warnings", ""),
+    )
+    return Table(name="fits", heads=heads, rows=tuple(rows))
+
+
+_MEASUREMENT_HEADS: tuple[tuple[str, str], ...] = (
+    ("model", ""),
+    ("step", "optimizer step of the checkpoint"),
+    ("N", "non-embedding parameters"),
+    ("D", "training tokens"),
+    ("variant", "method and format"),
+    ("bits", "nominal bits per weight"),
+    ("stored bits", "bits per weight, scales and zero points counted"),
+    ("loss", "nats per token"),
+    ("loss s.e.", "over windows"),
+    ("QiD", "loss minus 16-bit loss, nats per token"),
+    ("QiD s.e.", "paired over windows"),
+    ("KL", "from the 16-bit model, nats per token"),
+    ("agree %", "tokens where both rank the same token first"),
+    ("SQNR dB", "signal to quantization noise of the weights"),
+    ("fallbacks", "layers not quantized as asked"),
+    ("s", "seconds it took"),
+    ("key", "content key in the store"),
+)
+
+
+def measurement_table(experiment: Experiment) -> Table:
+    """Every ok measurement with its headline numbers."""
+    rows = [_measurement_row(m) for m in experiment.all_ok]
+    return Table(
+        name="measurements",
+        heads=_MEASUREMENT_HEADS,
+        rows=tuple(rows),
+        anchors=tuple(f"row-{m.key}" for m in experiment.all_ok),
+    )
+
+
+def _measurement_row(m: Measurement) -> tuple[Cell, ...]:
+    checkpoint, variant, seen = m.asked.checkpoint, m.asked.variant, m.seen
+    quantized = variant.method != "none"
+    tokens = checkpoint.tokens
+    loss_se, qid_se = _known(m, "loss_se"), _known(m, "qid_se")
+    kl, agreement = _known(m, "kl"), _known(m, "agreement")
+    return (
+        Cell(text=checkpoint.model),
+        number(checkpoint.step, str(checkpoint.step)),
+        number(checkpoint.parameters, count(checkpoint.parameters)),
+        number(tokens, count(tokens) if tokens is not None else ""),
+        Cell(text=variant.label),
+        number(variant.bits, f"{variant.bits:g}"),
+        number(seen.bits_per_weight, f"{seen.bits_per_weight or 0:.3f}"),
+        number(m.loss, f"{m.loss:.4f}"),
+        number(loss_se, f"{loss_se:.4f}"),
+        number(m.qid if quantized else None, f"{m.qid:.5f}"),
+        number(qid_se if quantized else None, f"{qid_se:.5f}"),
+        number(kl if quantized else None, f"{kl:.5f}"),
+        number(100 * agreement if quantized else None, f"{100 * agreement:.2f}"),
+        number(seen.sqnr_db, f"{seen.sqnr_db or 0:.1f}"),
+        number(seen.fallback_layers, str(seen.fallback_layers), note=seen.fallbacks),
+        number(m.made.seconds, f"{m.made.seconds:.2f}"),
+        Cell(text=m.key[:8], note=m.key),
+    )
+
+
+def _known(m: Measurement, name: str) -> float:
+    try:
+        return float(getattr(m, name))
+    except InputError:
+        return math.nan
+
+
+def failure_table(experiments: Iterable[Experiment]) -> Table:
+    """Every failed measurement with its reason."""
+    failed = [m for e in experiments for m in e.failed]
+    rows = tuple(
+        (
+            Cell(text=m.asked.checkpoint.suite),
+            Cell(text=m.asked.checkpoint.model),
+            number(m.asked.checkpoint.step, str(m.asked.checkpoint.step)),
+            Cell(text=m.asked.variant.label),
+            Cell(text=m.seen.reason or "no reason given"),
+            Cell(text=m.key[:8], note=m.key),
+        )
+        for m in failed
+    )
+    heads = (("suite", ""), ("model", ""), ("step", ""), ("variant", ""), ("reason", ""), ("key", ""))
+    return Table(name="failed", heads=heads, rows=rows, anchors=tuple(f"row-{m.key}" for m in failed))
+
+
+def checkpoint_table(experiment: Experiment) -> Table:
+    """Every checkpoint measured: where it lies on its training path and the hash of its weights."""
+    found = {(c.model, c.step, c.commit): c for c in (m.asked.checkpoint for m in experiment.all_ok)}
+    rows = tuple(
+        (
+            Cell(text=c.model),
+            Cell(text=c.family),
+            number(c.step, str(c.step)),
+            number(c.parameters, f"{c.parameters:,}"),
+            number(c.tokens, f"{c.tokens or 0:,}"),
+            number(c.learning_rate, f"{c.learning_rate or 0:.3g}"),
+            number(c.peak_learning_rate, f"{c.peak_learning_rate or 0:.3g}"),
+            Cell(text=c.schedule or "–"),
+            Cell(text=c.commit[:16], note=c.commit),
+        )
+        for c in found.values()
+    )
+    heads = (
+        ("model", ""),
+        ("family", "architecture or training family"),
+        ("step", ""),
+        ("N", "non-embedding parameters"),
+        ("D", "training tokens"),
+        ("learning rate", "in force at this step"),
+        ("peak", "largest learning rate of the schedule"),
+        ("schedule", ""),
+        ("commit", "of the hub, or SHA-256 of the weights"),
+    )
+    return Table(name="checkpoints", heads=heads, rows=rows)
+
+
+def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
+    """Return (condition, its values with how many measurements share each) of an experiment."""
+    rows = experiment.all_ok
+
+    def tally(values: Iterable[str]) -> list[str]:
+        counted = Counter(values)
+        return [v if len(counted) == 1 else f"{v} ({several(n, 'measurement')})" for v, n in sorted(counted.items())]
+
+    def text(m: Measurement, which: str) -> str:
+        one = getattr(m.asked, which)
+        return f"{text_name(one)}, start token {one.beginning_of_sequence}, SHA-256 of the token ids {one.token_hash}"
+
+    quantized = [m for m in rows if m.asked.variant.method != "none"]
+    calibrated = [m for m in quantized if m.asked.calibration.name != "none"]
+    stored = sorted({(m.asked.variant.label, m.seen.bits_per_weight) for m in quantized if m.seen.bits_per_weight})
+    dates = sorted(m.made.date for m in rows if m.made.date)
+    seconds = sum(m.made.seconds for m in rows)
+    tokens = sorted({m.seen.tokens_scored or 0 for m in rows})
+    return [
+        ("evaluation text", tally(text(m, "evaluation") for m in rows)),
+        ("calibration text", tally(text(m, "calibration") for m in calibrated) or ["none: no method looked at inputs"]),
+        ("scored tokens", [f"{' or '.join(f'{t:,}' for t in tokens)} a measurement, each token once"]),
+        ("variants", tally(_variant_words(m.asked.variant) for m in quantized)),
+        ("stored bits per weight", [f"{label}: {bits:.4g}" for label, bits in stored]),
+        ("device", tally(m.made.device or "unknown" for m in rows)),
+        ("dtype", tally(m.made.dtype or "unknown" for m in rows)),
+        ("kernel", tally(m.made.kernel or "unknown" for m in rows)),
+        ("versions", tally(_versions(m) for m in rows)),
+        (
+            "measured",
+            [f"{dates[0]} to {dates[-1]}" if dates else "date unknown", f"{seconds:.0f} s of measuring in all"],
+        ),
+    ]
+
+
+def _variant_words(variant: Variant) -> str:
+    group = "one group a row" if variant.group_size == 0 else f"group size {variant.group_size}"
+    options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in sorted(variant.options.items()))
+    return f"{variant.label}: {group}; {options or 'no options'}"
+
+
+def _versions(m: Measurement) -> str:
+    made = m.made
+    named = (
+        ("bitlaw", made.bitlaw_version),
+        ("torch", made.torch_version),
+        ("transformers", made.transformers_version),
+    )
+    return ", ".join(f"{name} {version or 'unknown'}" for name, version in named)
+
+
+def left_out(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]], said: Sequence[str]) -> list[str]:
+    """Return sentences about what figures and fits do not show, and about measurements that are not quite as asked."""
+    words = [f"{several(n, 'measurement')}: {why}." for why, n in experiment.left_out.items()]
+    fell_back = [m for m in experiment.all_ok if m.seen.fallback_layers]
+    if fell_back:
+        words.append(
+            f"{several(len(fell_back), 'measurement')} had layers that were not quantized as asked; they are shown and "
+            "fitted like the others, and the table says which layers."
+        )
+    short = [m for m in experiment.all_ok if m.seen.windows is not None and m.seen.windows < 2]
+    if short:
+        words.append(f"{several(len(short), 'measurement')} of a single window: no standard error, no bar.")
+    for setup, ones in fits.items():
+        for one in ones:
+            words += [
+                f"Fit of {one.law} to {setup.label}: {several(n, 'row')} left out: {why}."
+                for why, n in one.data.left_out.items()
+            ]
+    return [*words, *said]
