@@ -187,7 +187,7 @@ def _walk_block(
             weights = _quantize_block(decoder, index, track, layers, groups, shared, shared_statistics)
             with replaced_weights(layers, weights):
                 track.evaluation = [decoder.run_block(index, hidden) for hidden in track.evaluation]
-                if track.own_calibration:
+                if track.own_calibration and index + 1 < len(decoder.blocks):
                     track.calibration = [decoder.run_block(index, hidden) for hidden in track.calibration]
         except MeasurementError as error:
             track.reason = str(error)

@@ -1,0 +1,71 @@
+"""Worker processes: results, errors, progress, deaths, orphans."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bitlaw.workers import run_tasks
+
+
+def double(task: int, report) -> int:
+    report(done=task, total=10)
+    if task == 3:
+        raise ValueError("three")
+    if task == 4 and os.environ.get("BITLAW_TEST_DIE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * task
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_errors_and_news(workers: int) -> None:
+    news: list[tuple[int, dict]] = []
+    outcomes = list(run_tasks(double, [1, 2, 3], workers=workers, watch=lambda task, what: news.append((task, what))))
+    assert {o.task: o.result for o in outcomes} == {1: 2, 2: 4, 3: None}
+    assert [str(o.error) for o in outcomes if o.error] == ["three"]
+    assert all(what["total"] == 10 for _, what in news)
+
+
+def test_a_killed_worker_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITLAW_TEST_DIE", "1")
+    outcomes = list(run_tasks(double, [4, 4], workers=2))
+    assert all("killed" in str(o.error) for o in outcomes)
+
+
+SLEEPER = """
+import sys, time
+from bitlaw.workers import run_tasks
+def sleep(task, report):
+    import os
+    open(task, "w").write(str(os.getpid()))
+    time.sleep(600)
+if __name__ == "__main__":
+    list(run_tasks(sleep, sys.argv[1:], workers=2))
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(SLEEPER)
+    files = [tmp_path / "a", tmp_path / "b"]
+    parent = subprocess.Popen([sys.executable, str(script), *map(str, files)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not all(f.exists() and f.read_text() for f in files) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [int(f.read_text()) for f in files]
+    parent.kill()
+    parent.wait()
+    while any(map(_runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_runs, workers))
+
+
+def _runs(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
