@@ -16,7 +16,7 @@ from store_samples import measurements, sample
 
 from bitlaw.errors import InputError, StoreError, UnknownName
 from bitlaw.records import Measurement
-from bitlaw.store import Store, open_store
+from bitlaw.store import Store, open_store, records
 
 BACKENDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: open_store(folder / "runs.db")}
 
@@ -89,6 +89,15 @@ def test_filters_equal_a_plain_loop(store):
     assert store.count(state="ok") == 3
     assert store.keys("failed") == {rows[2].key}
     assert store.keys("ok") | store.keys("failed") == store.keys()
+
+
+@backend
+def test_records_reads_an_open_store_and_a_path(store, tmp_path):
+    store.add([sample(1), sample(2, bits=2.0)])
+    assert records(store, bits=2) == [sample(2, bits=2.0)]
+    assert records(tmp_path / "runs.db") == [sample(1), sample(2, bits=2.0)]
+    with pytest.raises(StoreError, match="No store at"):
+        records(tmp_path / "none.db")
 
 
 @backend

@@ -41,13 +41,14 @@ from bitlaw.report.words import bits_name
 
 WIDTH = 11.0  # inches; the page scales it to its own width
 NARROW = 4.6
-PANEL_HEIGHT = 2.7
+PANEL_HEIGHT = 2.25
+LEGEND_ROW = 0.24
 
 Marks = Mapping[float, tuple[str, Dash]]
 
 
-def draw(figure: Figure | Estimates, models: Mapping[str, int], bits: Sequence[float], *, prefix: str = "") -> str:
-    """Return a figure as an `<svg>` element; `prefix` keeps its ids apart from those of other figures on the page.
+def draw(figure: Figure | Estimates, models: Mapping[str, int], bits: Sequence[float], *, prefix: str = "f") -> str:
+    """Return a figure as an `<svg>` element; a `prefix` of its own keeps its ids apart from the page's other figures.
 
     models: name -> parameters, and bits: widths, are those of the whole experiment, so that its figures share colours.
     """
@@ -58,7 +59,7 @@ def draw(figure: Figure | Estimates, models: Mapping[str, int], bits: Sequence[f
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     titles = {} if isinstance(figure, Estimates) else _titles(figure)
-    return _inline(stream.getvalue(), slug(f"{prefix} {figure.name} svg"), figure.title, titles)
+    return _inline(stream.getvalue(), prefix, figure.title, titles)
 
 
 def slug(name: str) -> str:
@@ -68,24 +69,41 @@ def slug(name: str) -> str:
 
 def _panels(figure: Figure, models: Mapping[str, int], bits: Sequence[float]) -> Canvas:
     columns = max(len(row) for row in figure.rows)
-    width = WIDTH if columns > 2 else NARROW * columns + 0.6
-    canvas = Canvas(figsize=(width, PANEL_HEIGHT * len(figure.rows) + 0.75), layout="constrained")
-    grid = canvas.subplots(len(figure.rows), columns, squeeze=False)
     colors, marks = model_colors(models), bits_marks(bits)
+    legend = _legend_rows(figure, colors, marks, models)
+    shared = [figure.share_y or row[0].y_scale == "symlog" for row in figure.rows]
+    canvas, grid = _grid(len(figure.rows), columns, len(legend), gap=0.22 if all(shared) else 0.62)
     for row, panels in enumerate(figure.rows):
         for column in range(columns):
             if column >= len(panels):
                 grid[row][column].set_axis_off()
                 continue
             _panel(grid[row][column], panels[column], colors, marks if figure.show_bits else None)
-        symlog = panels[0].y_scale == "symlog"
-        if figure.share_y or symlog:
-            _share(list(grid[row][: len(panels)]))
-        if figure.share_y or all(p.y_label == panels[0].y_label for p in panels):
-            for column in range(1, len(panels)):
-                grid[row][column].set_ylabel("")
-    _legend(canvas, figure, colors, marks, models)
+        inner = grid[row][1 : len(panels)]
+        if shared[row]:
+            _share(grid[row][: len(panels)])
+        for axes in inner:
+            axes.set_ylabel("")
+            if shared[row]:
+                axes.tick_params(axis="y", labelleft=False, left=False)
+    _draw_legend(canvas, legend)
     return canvas
+
+
+def _grid(rows: int, columns: int, legend_rows: int, *, gap: float) -> tuple[Canvas, list[list[Axes]]]:
+    """Return a canvas with rows x columns axes. Sizes are fixed in inches, which is quick and aligns the figures of a page."""
+    width = WIDTH if columns > 2 else NARROW * columns + 0.9
+    top, left, right, bottom, row_gap = 0.34 + LEGEND_ROW * legend_rows, 0.78, 0.12, 0.52, 0.62
+    panel_width = (width - left - right - gap * (columns - 1)) / columns
+    height = top + bottom + PANEL_HEIGHT * rows + row_gap * (rows - 1)
+    canvas = Canvas(figsize=(width, height))
+    grid = []
+    for row in range(rows):
+        base = height - top - PANEL_HEIGHT * (row + 1) - row_gap * row
+        places = [left + (panel_width + gap) * column for column in range(columns)]
+        boxes = [(x / width, base / height, panel_width / width, PANEL_HEIGHT / height) for x in places]
+        grid.append([canvas.add_axes(box) for box in boxes])
+    return canvas, grid
 
 
 def _share(axes: Sequence[Axes]) -> None:
@@ -119,16 +137,10 @@ def _draw_points(axes: Axes, points: Points, color: str, marks: Marks | None) ->
     if points.joined and len(points.x) > 1:
         dash = marks[points.bits[0]][1] if marks and one_width else SOLID
         axes.plot(points.x, points.y, color=color, linewidth=1.2, linestyle=dash, alpha=0.85)
-    axes.errorbar(
-        points.x,
-        points.y,
-        np.nan_to_num(points.error),
-        fmt="none",
-        ecolor=color,
-        elinewidth=1.0,
-        capsize=2.2,
-        capthick=1.0,
-    )
+    known = np.nan_to_num(points.error) > 0
+    if known.any():
+        x, y, error = points.x[known], points.y[known], points.error[known]
+        axes.errorbar(x, y, error, fmt="none", ecolor=color, elinewidth=1.0, capsize=2.2, capthick=1.0)
     for bits in sorted(set(points.bits)):
         chosen = np.flatnonzero(np.array(points.bits) == bits)
         marker = marks[bits][0] if marks else "o"
@@ -172,37 +184,61 @@ def _scales(axes: Axes, panel: Panel) -> None:
         linear_axis(axes)
 
 
-def _legend(canvas: Canvas, figure: Figure, colors: Mapping[str, str], marks: Marks, models: Mapping[str, int]) -> None:
-    shown = {points.model for row in figure.rows for panel in row for points in panel.points}
-    widths = sorted({b for row in figure.rows for panel in row for points in panel.points for b in points.bits})
-    handles: list[Line2D | Patch] = [
+def _legend_rows(
+    figure: Figure, colors: Mapping[str, str], marks: Marks, models: Mapping[str, int]
+) -> list[list[Line2D | Patch]]:
+    """Return the legend's rows: models (five a row), then bit widths and what the curves are."""
+    panels = [panel for row in figure.rows for panel in row]
+    everything = [points for panel in panels for points in panel.points]
+    shown = {points.model for points in everything}
+    sizes: list[Line2D | Patch] = [
         Line2D([], [], color=colors[model], linewidth=4, solid_capstyle="butt", label=text)
         for model, text in legend_order(models)
         if model in shown
     ]
-    if figure.show_bits:
-        for bits in widths:
-            marker, dash = marks[bits]
-            joined = any(p.joined and bits in p.bits for row in figure.rows for panel in row for p in panel.points)
-            handles.append(
-                Line2D([], [], color=INK, marker=marker, markersize=5, linestyle=dash if joined else "none", linewidth=1.2,
-                       label=bits_name(bits))
-            )  # fmt: skip
-    if any(panel.lines for row in figure.rows for panel in row):
-        handles.append(Line2D([], [], color=FAINT, linewidth=1.5, label="fitted law"))
-        handles.append(Patch(color=FAINT, alpha=0.3, linewidth=0, label="its band"))
-    canvas.legend(
-        handles=handles, loc="outside upper left", ncols=min(len(handles), 7), handlelength=2.2, columnspacing=1.6
-    )
+    rows = [sizes[i : i + 5] for i in range(0, len(sizes), 5)]
+    rest: list[Line2D | Patch] = []
+    for bits in sorted({b for points in everything for b in points.bits}) if figure.show_bits else ():
+        marker, dash = marks[bits]
+        joined = any(points.joined and set(points.bits) == {bits} for points in everything)
+        size = 9 if marker == "." else 5.5
+        line = Line2D([], [], color=INK, marker=marker, markersize=size, linewidth=1.2, label=bits_name(bits))
+        line.set_linestyle(dash if joined else "none")
+        rest.append(line)
+    if any(panel.lines for panel in panels):
+        rest.append(Line2D([], [], color=FAINT, linewidth=1.5, label="fitted law"))
+        rest.append(Patch(color=FAINT, alpha=0.3, linewidth=0, label="band of the fit"))
+    if len(rows) == 1 and len(sizes) + len(rest) <= 6:
+        return [[*sizes, *rest]]
+    return [*rows, rest] if rest else rows
+
+
+def _draw_legend(canvas: Canvas, rows: Sequence[Sequence[Line2D | Patch]]) -> None:
+    width, height = canvas.get_size_inches()
+    for index, row in enumerate(rows):
+        canvas.legend(
+            handles=list(row),
+            loc="upper left",
+            bbox_to_anchor=(0.66 / width, 1.0 - LEGEND_ROW * index / height),
+            ncols=len(row),
+            handlelength=2.2,
+            columnspacing=1.8,
+            borderaxespad=0.0,
+        )
 
 
 def _estimates(figure: Estimates) -> Canvas:
     """Draw one small panel for each parameter, estimates from top to bottom; k and its like on a log axis."""
     names = list(dict.fromkeys(row.parameter for row in figure.rows))
     labels = list(dict.fromkeys(row.label for row in figure.rows))
-    canvas = Canvas(figsize=(WIDTH, 0.95 + 0.36 * len(labels)), layout="constrained")
-    grid = canvas.subplots(1, len(names), squeeze=False)[0]
-    for axes, name in zip(grid, names):
+    height = 0.75 + 0.34 * len(labels)
+    left = 0.3 + 0.075 * max(map(len, labels))
+    gap = 0.3
+    panel = (WIDTH - left - 0.15 - gap * (len(names) - 1)) / len(names)
+    canvas = Canvas(figsize=(WIDTH, height))
+    for index, name in enumerate(names):
+        box = ((left + index * (panel + gap)) / WIDTH, 0.38 / height, panel / WIDTH, (height - 0.7) / height)
+        axes = canvas.add_axes(box)
         rows = [row for row in figure.rows if row.parameter == name]
         wide = [v for row in rows for v in (row.value, row.low, row.high) if math.isfinite(v)]
         if min(wide) > 0 and max(wide) / min(wide) > 50:
@@ -222,7 +258,7 @@ def _estimates(figure: Estimates) -> Canvas:
                 )
         axes.set_title(name)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_yticks(range(len(labels)), labels if axes is grid[0] else [""] * len(labels))
+        axes.set_yticks(range(len(labels)), labels if index == 0 else [""] * len(labels))
         axes.tick_params(axis="y", length=0)
     return canvas
 
@@ -240,7 +276,8 @@ def _titles(figure: Figure) -> dict[str, str]:
 def _inline(svg: str, name: str, title: str, titles: Mapping[str, str]) -> str:
     """Return matplotlib's SVG file as an element: ids made unique on the page, links and titles on the points."""
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|^ +", "", svg, flags=re.DOTALL | re.MULTILINE)
+    svg = re.sub(r'(?<= )(d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
     svg = re.sub(r'(?<= id=")([^"]+)', rf"{name}-\1", svg)
     svg = re.sub(r'href="#(?!row-)([^"]+)', rf'href="#{name}-\1', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)

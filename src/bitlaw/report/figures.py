@@ -364,13 +364,13 @@ def exponents_figure(fits: Mapping[Setup, Sequence[Fit]]) -> Estimates | None:
 
 
 def small_scale(rows: Sequence[Measurement]) -> float:
-    """Return the half width of an axis's linear part, a power of ten: about twice the typical standard error of QiD."""
+    """Return the half width of an axis's linear part: the power of ten nearest to twice the typical standard error of QiD."""
     errors = np.array([m.qid_se for m in rows])
     values = np.array([m.qid for m in rows])
     errors = errors[np.isfinite(errors) & (errors > 0)]
     largest = float(np.max(np.abs(values), initial=0.0)) or 1.0
     noise = 2.0 * float(np.median(errors)) if len(errors) else largest / 1000.0
-    return float(10.0 ** np.ceil(np.log10(np.clip(noise, largest * 1e-5, largest) * 0.999)))
+    return float(10.0 ** np.round(np.log10(np.clip(noise, largest * 1e-5, largest))))
 
 
 def _qid(m: Measurement) -> tuple[float, float]:

@@ -9,11 +9,7 @@ from bitlaw.records import Measurement
 from bitlaw.report.experiments import Experiment, Setup, last_points, trajectories
 from bitlaw.report.words import bits_name, count, interval, listed, measured, plain, several
 
-_SENTENCES = {
-    "beta": "grows with tokens as D^{value} {interval}",
-    "alpha": "falls with size as N^-{value} {interval}",
-    "gamma": "falls with bits as P^-{value} {interval}",
-}
+_EXPONENTS = {"beta": "tokens", "alpha": "size", "gamma": "bits"}
 
 
 def headline(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]]) -> list[str]:
@@ -44,21 +40,19 @@ def main_setup(experiment: Experiment) -> Setup | None:
 def _cost(experiment: Experiment, setup: Setup, rows: Sequence[Measurement]) -> str:
     last = last_points(rows)
     models = [model for model in experiment.models if any(name == model for name, _ in last)]
+
+    def costs(model: str) -> str:
+        found = sorted(((bits, m) for (name, bits), m in last.items() if name == model), key=lambda item: item[0])
+        return listed([f"{measured(m.qid, m.qid_se)} at {bits_name(bits)}" for bits, m in found])
+
     largest, smallest = models[-1], models[0]
-    parts = []
-    for bits in sorted({b for _, b in last}):
-        big, small = last.get((largest, bits)), last.get((smallest, bits))
-        if big is None:
-            continue
-        part = f"{measured(big.qid, big.qid_se)} nats per token at {bits_name(bits)}"
-        if small is not None and largest != smallest:
-            part += f" (smallest model: {measured(small.qid, small.qid_se)})"
-        parts.append(part)
-    of_largest = [m for (name, _), m in last.items() if name == largest]
-    tokens = max(m.asked.checkpoint.tokens or 0 for m in of_largest)
+    tokens = count(max(m.asked.checkpoint.tokens or 0 for (name, _), m in last.items() if name == largest))
     size = count(experiment.models[largest])
     which = "the model" if largest == smallest else "the largest model"
-    return f"{setup.label} costs {which} ({size} parameters, {count(tokens)} tokens) {listed(parts)}."
+    sentence = f"{setup.label} costs {which} ({size} parameters, {tokens} tokens) {costs(largest)}, in nats per token"
+    if largest != smallest:
+        sentence += f"; the smallest ({count(experiment.models[smallest])}) {costs(smallest)}"
+    return f"{sentence}."
 
 
 def _growth(rows: Sequence[Measurement]) -> str:
@@ -79,11 +73,13 @@ def _law(setup: Setup, fits: Sequence[Fit]) -> str:
     if one is None:
         return ""
     parts = []
-    for name, sentence in _SENTENCES.items():
+    for name, what in _EXPONENTS.items():
         if name in one.free and name in one.intervals:
-            low, high = one.intervals[name]
-            parts.append(sentence.format(value=plain(one.values[name]), interval=interval(low, high)))
+            parts.append(f"{plain(one.values[name])} {interval(*one.intervals[name])} of {what} ({name})")
     if not parts:
         return ""
     doubt = "" if one.converged else f" The fit did not end well: {one.outcome}."
-    return f"The law {one.law} fitted to {setup.label}: QiD {listed(parts)} ({one.level:.0%} intervals).{doubt}"
+    return (
+        f"Fitted to {setup.label}, the law {one.formula().text} has the exponents {listed(parts)}; "
+        f"in brackets {one.level:.0%} intervals.{doubt}"
+    )

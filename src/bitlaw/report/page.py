@@ -28,24 +28,27 @@ from bitlaw.report.tables import (
     measurement_table,
 )
 from bitlaw.report.words import several
-from bitlaw.store import Store
+from bitlaw.store import Store, open_store
 
 TITLE = "Quantization-induced degradation"
 
 
 def report(
-    source: Store | Iterable[Measurement],
+    source: Store | str | os.PathLike[str] | Iterable[Measurement],
     out: str | os.PathLike[str],
     *,
     fits: Iterable[Fit] | Mapping[str, Fit] | None = None,
     title: str = TITLE,
 ) -> Path:
-    """Write the report of a store, or of measurements, to the HTML file `out` -> its path.
+    """Write the report of a store (open, or its path), or of measurements, to the HTML file `out` -> its path.
 
     fits: those to show, each beside the measurements of its methods and suites; None fits the unified law of
     `bitlaw.laws.ouyang2024` to every setup, an empty list shows no law. The same input gives the same bytes.
     Raises InputError if there is nothing to report, a fit belongs to no measurement, or the file cannot be written.
     """
+    if isinstance(source, str | os.PathLike):
+        with open_store(source, create=False) as store:
+            return report(store, out, fits=fits, title=title)
     measurements = list(source)
     where, digest = (source.where, source.digest()) if isinstance(source, Store) else ("", "")
     page = render(measurements, fits=fits, title=title, where=where, digest=digest)
@@ -74,7 +77,7 @@ def render(
     experiments = sort_experiments(measurements)
     given = None if fits is None else assign_fits(fits, experiments)
     sections = []
-    for experiment in experiments:
+    for index, experiment in enumerate(experiments):
         if given is None:
             own, said = fit_setups(experiment)
         else:
@@ -82,7 +85,7 @@ def render(
                 {s: given[experiment.title, s] for s in experiment.quantized if (experiment.title, s) in given},
                 [],
             )
-        sections.append(_section(experiment, own, said))
+        sections.append(_section(index, experiment, own, said))
     failed = failure_table(experiments)
     page: str = _template().render(
         title=title,
@@ -98,12 +101,14 @@ def render(
     return page
 
 
-def _section(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]], said: Sequence[str]) -> dict[str, Any]:
+def _section(
+    index: int, experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]], said: Sequence[str]
+) -> dict[str, Any]:
     figures: list[dict[str, str]] = []
     if experiment.quantized or experiment.baselines:
         prefix = slug(experiment.title)
-        for figure in experiment_figures(experiment, fits):
-            svg = draw(figure, experiment.models, experiment.bits, prefix=prefix)
+        for number, figure in enumerate(experiment_figures(experiment, fits)):
+            svg = draw(figure, experiment.models, experiment.bits, prefix=f"s{index}f{number}")
             figures.append(
                 {"id": f"{prefix}-{slug(figure.name)}", "title": figure.title, "caption": figure.caption, "svg": svg}
             )

@@ -12,7 +12,7 @@ whole contract on it. To change the columns: change `records.py` and append one 
 
 from bitlaw.store.contract import Store
 from bitlaw.store.csv_file import export_csv, import_csv
-from bitlaw.store.opening import open_store
+from bitlaw.store.opening import open_store, records
 from bitlaw.store.parquet_file import export_parquet, import_parquet
 from bitlaw.store.rows import DERIVED, from_row, to_row
 
@@ -25,5 +25,6 @@ __all__ = [
     "import_csv",
     "import_parquet",
     "open_store",
+    "records",
     "to_row",
 ]

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from bitlaw.errors import StoreError
-from bitlaw.store.contract import Store
+from bitlaw.records import Measurement
+from bitlaw.store.contract import Filter, Store
 from bitlaw.store.sqlite import SQLiteStore
 
 
@@ -25,3 +26,11 @@ def open_store(where: str | os.PathLike[str], *, create: bool = True) -> Store:
             "For several machines, let each write its own file and join them with import."
         )
     return SQLiteStore(Path(text), create=create)
+
+
+def records(store: Store | str | os.PathLike[str], **filters: Filter) -> list[Measurement]:
+    """Return the measurements of a store (open, or its path) that match every filter, oldest first; see `Store.read`."""
+    if isinstance(store, Store):
+        return store.read(**filters)
+    with open_store(store, create=False) as opened:
+        return opened.read(**filters)
