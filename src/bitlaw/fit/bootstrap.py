@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitlaw.fit.clustered import Groups
 from bitlaw.fit.problem import Problem
-from bitlaw.fit.solve import Solution
+from bitlaw.fit.solve import Solution, robust_weights
 from bitlaw.laws.law import Array
 
 STEPS = 40
@@ -75,6 +75,8 @@ def simulated_tables(
         np.sqrt(by_checkpoint - by_model) * generator.standard_normal((replicates, count_checkpoints))[:, checkpoints]
     )
     noise += np.sqrt(1.0 - by_checkpoint) * generator.standard_normal((replicates, len(mean)))
+    if np.isfinite(solution.freedom):
+        noise *= np.sqrt(solution.freedom / generator.chisquare(solution.freedom, (replicates, len(mean))))
     return np.asarray(mean + spread * noise)
 
 
@@ -109,17 +111,19 @@ def replicate(problem: Problem, solution: Solution, weights: Array, y: Array) ->
 def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array, count: int) -> tuple[Array, int]:
     point = np.tile(solution.point, (count, 1))
     moving = np.ones(count, dtype=bool)
-    w = weights * solution.robust_weights
     for step_number in range(STEPS):
         live = np.flatnonzero(moving)
         if not len(live):
             break
         at = point[live]
         mean, slopes = problem.mean(at), problem.slopes(at)
-        scaled = (w[live] if len(w) > 1 else w) / solution.variance(mean, problem.se)
+        residuals = (y[live] if len(y) > 1 else y) - mean
+        variance = solution.variance(mean, problem.se)
+        scaled = (weights[live] if len(weights) > 1 else weights) / variance
+        scaled = scaled * robust_weights(residuals**2 / variance, solution.freedom)
         weighted = slopes * scaled[..., None]
         matrix = np.einsum("bni,bnj->bij", weighted, slopes)
-        score = np.einsum("bni,bn->bi", weighted, (y[live] if len(y) > 1 else y) - mean)
+        score = np.einsum("bni,bn->bi", weighted, residuals)
         stuck = ((at <= problem.lower) & (score < 0)) | ((at >= problem.upper) & (score > 0))
         step = _solve_free(matrix, score, ~stuck)
         length = np.max(np.abs(step), axis=1, keepdims=True)

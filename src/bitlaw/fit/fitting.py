@@ -14,7 +14,7 @@ from bitlaw.fit.design import design_warnings
 from bitlaw.fit.problem import Problem, from_point
 from bitlaw.fit.result import Data, Fit, Scatter, Scores
 from bitlaw.fit.settings import Intervals, Noise
-from bitlaw.fit.solve import Solution, solve, start_points
+from bitlaw.fit.solve import Solution, robust_growth, robust_weights, solve, start_points
 from bitlaw.fit.table import NUMBERS, Table
 from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
@@ -78,7 +78,7 @@ def fit(
             kind=noise.kind,
             relative=solution.relative,
             floor=solution.floor,
-            freedom=noise.freedom if noise.kind == "student" else float("inf"),
+            freedom=solution.freedom,
         ),
         scores=score(problem.y, problem.mean(solution.point), threshold),
         fitted={
@@ -174,24 +174,28 @@ def _uncertainty(
     family, _, by = kind.partition("-")
     if family == "clustered":
         mean = problem.mean(solution.point)
-        scale = np.sqrt(solution.robust_weights / solution.variance(mean, problem.se))
-        found = clustered(problem.slopes(solution.point) * scale[:, None], (problem.y - mean) * scale, groups[by])
+        variance = solution.variance(mean, problem.se)
+        squared = (problem.y - mean) ** 2 / variance
+        weights = robust_weights(squared, solution.freedom)
+        scale = np.sqrt(weights / variance)
+        residuals = (problem.y - mean) * scale * robust_growth(squared, solution.freedom)
+        found = clustered(problem.slopes(solution.point) * scale[:, None], residuals, groups[by])
         count = len(np.unique(groups[by]))
         words = f"sandwich covariance over {count} {by}s (CR2), Student t with Satterthwaite degrees of freedom"
         return found, none, (words, "")
-    y, weights = problem.y[None], np.ones((1, len(rows)))
+    y, counts = problem.y[None], np.ones((1, len(rows)))
     if kind == "bootstrap-model":
         sizes = rows["parameters"] if "parameters" in rows else groups["model"].astype(float)
         distinct = min(2, len(np.unique(sizes)))
-        weights = model_weights(groups["model"], sizes, intervals.replicates, generator, distinct)
+        counts = model_weights(groups["model"], sizes, intervals.replicates, generator, distinct)
         words = f"{intervals.replicates} bootstrap draws of {groups['model'].max() + 1} models"
     elif kind == "bootstrap-checkpoint":
-        weights = checkpoint_weights(groups["model"], groups["checkpoint"], intervals.replicates, generator)
+        counts = checkpoint_weights(groups["model"], groups["checkpoint"], intervals.replicates, generator)
         words = f"{intervals.replicates} bootstrap draws of checkpoints within each model"
     else:
         y = simulated_tables(problem, solution, groups["model"], groups["checkpoint"], intervals.replicates, generator)
         words = f"{intervals.replicates} tables simulated from the fitted law and scatter"
-    points, restless = replicate(problem, solution, weights, y)
+    points, restless = replicate(problem, solution, counts, y)
     said = f"{restless} of {len(points)} bootstrap replicates did not converge" if restless else ""
     return None, points, (words, said)
 

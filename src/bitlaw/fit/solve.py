@@ -27,12 +27,12 @@ AGREE = 1e-4  # starts whose parameters differ by less than this on the fitting 
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Where the solver ended: point [p], scatter, row weights of a robust fit [n], and how it went."""
+    """Where the solver ended: point [p], scatter, freedom of Student noise (inf for normal), and how it went."""
 
     point: Array
     relative: float
     floor: float
-    robust_weights: Array
+    freedom: float
     outcome: str
     at_bound: tuple[str, ...]
     starts: int
@@ -41,6 +41,25 @@ class Solution:
     def variance(self, mean: Array, se: Array) -> Array:
         """Return the variance of rows with that mean and standard error."""
         return np.asarray(se**2 + (self.relative * mean) ** 2 + self.floor**2)
+
+
+def robust_weights(squared: Array, freedom: float) -> Array:
+    """Return how much rows count, by their squared residual over variance: 1 for normal noise, less far out for Student's."""
+    if np.isinf(freedom):
+        return np.ones_like(squared)
+    return np.asarray((freedom + 1.0) / (freedom + squared))
+
+
+def robust_growth(squared: Array, freedom: float) -> float:
+    """Return the factor by which weighting rows down makes the usual standard errors too small: 1 for normal noise.
+
+    The weights w act in the fit as psi(r) = w r, whose slope, not w itself, says how fast the optimum moves:
+    sum w / sum psi' (Huber 1981, section 7.6).
+    """
+    if np.isinf(freedom):
+        return 1.0
+    slopes = (freedom + 1.0) * (freedom - squared) / (freedom + squared) ** 2
+    return float(np.sum(robust_weights(squared, freedom)) / max(float(np.sum(slopes)), 1e-3 * len(squared)))
 
 
 def start_points(problem: Problem, count: int, generator: np.random.Generator) -> Array:
@@ -65,14 +84,13 @@ def solve(problem: Problem, noise: Noise, starts: Array) -> Solution:
     spread = np.array([np.max(np.abs(end - point)) for end, _ in ends])
     agreeing = int(np.sum((spread < AGREE * np.maximum(1.0, np.max(np.abs(point)))) | (costs <= costs[best] * 1.0001)))
     relative, floor = START_SCATTER, max(_smallest_scale(problem), 1e-12)
-    weights = np.ones(len(problem.y))
+    freedom = noise.freedom if noise.kind == "student" else np.inf
     outcome = f"stopped after {ROUNDS} rounds without standing still"
     for _ in range(ROUNDS):
         mean = problem.mean(point)
         relative, floor = fit_scatter(problem, mean, noise, (relative, floor))
         variance = problem.se**2 + (relative * mean) ** 2 + floor**2
-        if noise.kind == "student":
-            weights = (noise.freedom + 1.0) / (noise.freedom + (problem.y - mean) ** 2 / variance)
+        weights = robust_weights((problem.y - mean) ** 2 / variance, freedom)
         moved = _weighted(problem, point, np.sqrt(variance / weights))
         still = np.max(np.abs(moved - point)) < STILL * max(1.0, float(np.max(np.abs(point))))
         point = moved
@@ -90,7 +108,7 @@ def solve(problem: Problem, noise: Noise, starts: Array) -> Solution:
         point=point,
         relative=relative,
         floor=floor,
-        robust_weights=weights,
+        freedom=freedom,
         outcome=outcome,
         at_bound=stopped,
         starts=len(starts),

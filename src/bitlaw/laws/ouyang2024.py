@@ -20,7 +20,10 @@ from bitlaw.laws.power import power_form
 
 PAPER = "Ouyang et al. 2024, arXiv 2411.17691"
 READ = "read in a secondary copy of the paper's figure caption; the full text was not available"
-RECOVERED = "recovered by us from Table 1 and Figure 1 (48 + 9 numbers); reproduces them within their rounding"
+RECOVERED = (
+    "not printed: recovered by us as the centre of the region that the rounding of Table 1 and Figure 1 allows "
+    "(48 + 9 numbers, all reproduced)"
+)
 PYTHIA = "Pythia (deduplicated) 160M to 12B, GPTQ group 128 symmetric, RefinedWeb; checkpoints of 1B to 206B tokens"
 PYTHIA_SIZES = (85_056_000.0, 11_327_027_200.0)  # non-embedding parameters of Pythia 160M and 12B
 PYTHIA_TOKENS = (1_073_741_824.0, 205_520_896_000.0)  # steps 512 and 98 000 of 2 097 152 tokens
@@ -98,9 +101,9 @@ def _one_bit(bits: int, k: float, beta: float, alpha: float) -> Law:
     )
 
 
-TWO_BIT = _one_bit(2, 3.7879e-4, 0.523796, 0.224778)
-THREE_BIT = _one_bit(3, 1.1703e-5, 0.672732, 0.354690)
-FOUR_BIT = _one_bit(4, 6.1323e-6, 0.655060, 0.383503)
+TWO_BIT = _one_bit(2, 3.77590e-4, 0.523830, 0.224691)
+THREE_BIT = _one_bit(3, 1.170307e-5, 0.672730, 0.354687)
+FOUR_BIT = _one_bit(4, 6.132243e-6, 0.6550602, 0.3835028)
 
 
 def _one_factor(suffix: str, exponent: Parameter, value: float, column: str, sign: int, where: str, text: str) -> Law:
