@@ -103,7 +103,7 @@ def _one_bit(bits: int, k: float, beta: float, alpha: float) -> Law:
 
 TWO_BIT = _one_bit(2, 3.77590e-4, 0.523830, 0.224691)
 THREE_BIT = _one_bit(3, 1.170307e-5, 0.672730, 0.354687)
-FOUR_BIT = _one_bit(4, 6.1322434e-6, 0.65506015, 0.38350285)
+FOUR_BIT = _one_bit(4, 6.132243388e-6, 0.6550601548, 0.3835028453)
 
 
 def _one_factor(suffix: str, exponent: Parameter, value: float, column: str, sign: int, where: str, text: str) -> Law:
