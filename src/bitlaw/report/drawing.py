@@ -70,9 +70,11 @@ def slug(name: str) -> str:
 def _panels(figure: Figure, models: Mapping[str, int], bits: Sequence[float]) -> Canvas:
     columns = max(len(row) for row in figure.rows)
     colors, marks = model_colors(models), bits_marks(bits)
-    legend = _legend_rows(figure, colors, marks, models)
+    width = WIDTH if columns > 2 else NARROW * columns + 0.9
+    legend = _legend_rows(figure, colors, marks, models, width - 0.8)
     shared = [figure.share_y or row[0].y_scale == "symlog" for row in figure.rows]
-    canvas, grid = _grid(len(figure.rows), columns, len(legend), gap=0.22 if all(shared) else 0.62)
+    titled = [any(panel.title for panel in panels) for panels in figure.rows]
+    canvas, grid = _grid(titled, columns, len(legend), width, gap=0.22 if all(shared) else 0.62)
     for row, panels in enumerate(figure.rows):
         for column in range(columns):
             if column >= len(panels):
@@ -90,16 +92,21 @@ def _panels(figure: Figure, models: Mapping[str, int], bits: Sequence[float]) ->
     return canvas
 
 
-def _grid(rows: int, columns: int, legend_rows: int, *, gap: float) -> tuple[Canvas, list[list[Axes]]]:
-    """Return a canvas with rows x columns axes. Sizes are fixed in inches, which is quick and aligns the figures of a page."""
-    width = WIDTH if columns > 2 else NARROW * columns + 0.9
-    top, left, right, bottom, row_gap = 0.34 + LEGEND_ROW * legend_rows, 0.78, 0.12, 0.52, 0.62
+def _grid(
+    titled: Sequence[bool], columns: int, legend_rows: int, width: float, *, gap: float
+) -> tuple[Canvas, list[list[Axes]]]:
+    """Return a canvas with rows x columns axes; `titled` says of each row whether its panels have titles.
+
+    Sizes are fixed in inches, which is quick and aligns the figures of a page.
+    """
+    top, left, right, bottom = 0.34 + LEGEND_ROW * legend_rows, 0.78, 0.12, 0.52
+    gaps = [0.0, *(0.85 if title else 0.5 for title in titled[1:])]
     panel_width = (width - left - right - gap * (columns - 1)) / columns
-    height = top + bottom + PANEL_HEIGHT * rows + row_gap * (rows - 1)
+    height = top + bottom + PANEL_HEIGHT * len(titled) + sum(gaps)
     canvas = Canvas(figsize=(width, height))
     grid = []
-    for row in range(rows):
-        base = height - top - PANEL_HEIGHT * (row + 1) - row_gap * row
+    for row in range(len(titled)):
+        base = height - top - PANEL_HEIGHT * (row + 1) - sum(gaps[: row + 1])
         places = [left + (panel_width + gap) * column for column in range(columns)]
         boxes = [(x / width, base / height, panel_width / width, PANEL_HEIGHT / height) for x in places]
         grid.append([canvas.add_axes(box) for box in boxes])
@@ -185,9 +192,9 @@ def _scales(axes: Axes, panel: Panel) -> None:
 
 
 def _legend_rows(
-    figure: Figure, colors: Mapping[str, str], marks: Marks, models: Mapping[str, int]
+    figure: Figure, colors: Mapping[str, str], marks: Marks, models: Mapping[str, int], width: float
 ) -> list[list[Line2D | Patch]]:
-    """Return the legend's rows: models (five a row), then bit widths and what the curves are."""
+    """Return the legend's rows, none wider than `width` inches: models, then bit widths and what the curves are."""
     panels = [panel for row in figure.rows for panel in row]
     everything = [points for panel in panels for points in panel.points]
     shown = {points.model for points in everything}
@@ -196,7 +203,9 @@ def _legend_rows(
         for model, text in legend_order(models)
         if model in shown
     ]
-    rows = [sizes[i : i + 5] for i in range(0, len(sizes), 5)]
+    widest = max(0.75 + 0.075 * len(str(size.get_label())) for size in sizes)
+    a_row = max(int(width / widest), 1)
+    rows = [sizes[i : i + a_row] for i in range(0, len(sizes), a_row)]
     rest: list[Line2D | Patch] = []
     for bits in sorted({b for points in everything for b in points.bits}) if figure.show_bits else ():
         marker, dash = marks[bits]
@@ -208,7 +217,7 @@ def _legend_rows(
     if any(panel.lines for panel in panels):
         rest.append(Line2D([], [], color=FAINT, linewidth=1.5, label="fitted law"))
         rest.append(Patch(color=FAINT, alpha=0.3, linewidth=0, label="band of the fit"))
-    if len(rows) == 1 and len(sizes) + len(rest) <= 6:
+    if len(sizes) * widest + 1.2 * len(rest) <= width:
         return [[*sizes, *rest]]
     return [*rows, rest] if rest else rows
 

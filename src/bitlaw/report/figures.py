@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from bitlaw.report.experiments import Experiment, Setup, last_points, trajectori
 from bitlaw.report.fits import draws_curves, law_columns
 from bitlaw.report.words import bits_name, count, measured, plain, several
 
+T = TypeVar("T")
 Array = NDArray[np.float64]
 CURVE_POINTS = 60
 TOKENS = "training tokens D"
@@ -125,9 +127,9 @@ def qid_figure(experiment: Experiment, setup: Setup, fits: Sequence[Fit]) -> Fig
     widths = sorted({bits for _, bits in found})
     linear = small_scale(list(experiment.quantized[setup]))
     rows: list[tuple[Panel, ...]] = []
-    for scale in ("linear", "symlog"):
+    for some, scale in ((some, scale) for some in _chunks(widths, 4) for scale in ("linear", "symlog")):
         panels = []
-        for bits in widths:
+        for bits in some:
             chosen = {model: ms for (model, b), ms in found.items() if b == bits}
             panels.append(
                 Panel(
@@ -261,7 +263,7 @@ def loss_figure(experiment: Experiment, setup: Setup) -> Figure | None:
         title=f"Loss against training tokens: {setup.label}",
         caption="Cross-entropy of the 16-bit model and of its quantized variants on the same tokens. The spread over "
         "windows is common to all variants, so the bars of QiD, which is paired, are far smaller than those of the loss.",
-        rows=_wrapped(panels, 3),
+        rows=tuple(tuple(row) for row in _chunks(panels, 3)),
     )
 
 
@@ -277,7 +279,7 @@ def divergence_figure(experiment: Experiment, setup: Setup) -> Figure | None:
         ("KL", "KL divergence, nats per token", lambda m: (m.kl, np.nan)),
         ("agreement", "same top-1 token, % of tokens", lambda m: (100.0 * m.agreement, np.nan)),
     )
-    for what, label, value in views:
+    for some, (what, label, value) in ((some, view) for some in _chunks(widths, 4) for view in views):
         rows.append(
             tuple(
                 Panel(
@@ -291,7 +293,7 @@ def divergence_figure(experiment: Experiment, setup: Setup) -> Figure | None:
                     y_label=label,
                     y_scale="linear",
                 )
-                for bits in widths
+                for bits in some
             )
         )
     return Figure(
@@ -447,5 +449,8 @@ def _line(one: Fit, m: Measurement, x: Array, columns: dict[str, Array]) -> Line
     )
 
 
-def _wrapped(panels: Sequence[Panel], columns: int) -> tuple[tuple[Panel, ...], ...]:
-    return tuple(tuple(panels[i : i + columns]) for i in range(0, len(panels), columns))
+def _chunks(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Split into as few runs of at most `most` as possible, of nearly equal length."""
+    count_of_runs = -(-len(items) // most)
+    length = -(-len(items) // max(count_of_runs, 1))
+    return [items[i : i + length] for i in range(0, len(items), length)] if items else []

@@ -22,6 +22,7 @@ class Cell:
     text: str
     value: float | None = None
     note: str = ""
+    numeric: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,8 @@ class Table:
 def number(value: float | None, text: str = "", note: str = "") -> Cell:
     """Return a cell of a number; unknown (None or NaN) is a dash."""
     if value is None or math.isnan(value):
-        return Cell(text="–", note=note)
-    return Cell(text=text or plain(value), value=float(value), note=note)
+        return Cell(text="–", note=note, numeric=True)
+    return Cell(text=text or plain(value), value=float(value), note=note, numeric=True)
 
 
 def last_table(experiment: Experiment) -> Table:
