@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from bitlaw.fit import Intervals, fit
-from tests.fit.simulated import MANY, Design
+from bitlaw.fit.simulate import Design
+from tests.fit.simulated import FEW, MANY
 
 TABLES = 200
 
 
 @pytest.mark.parametrize(
     ("design", "seed"),
-    [(Design(), 11), (replace(MANY, tokens=MANY.tokens[::2], bits=(2.0, 4.0)), 12)],
+    [(FEW, 11), (replace(MANY, tokens=MANY.tokens[::2], bits=(2.0, 4.0)), 12)],
     ids=["three-models", "twelve-models"],
 )
 def test_ninety_per_cent_intervals_cover_about_ninety_per_cent(design: Design, seed: int) -> None:
@@ -34,7 +35,7 @@ def test_ninety_per_cent_intervals_cover_about_ninety_per_cent(design: Design, s
 def test_ignoring_models_covers_too_rarely_where_models_differ() -> None:
     """The reason for the default: by checkpoint, the exponent of size is far too sure of itself with three models."""
     generator = np.random.default_rng(13)
-    design = replace(Design(), by_model=0.2)
+    design = replace(FEW, by_model=0.2)
     hits = 0
     for index in range(60):
         kind = Intervals(kind="clustered-checkpoint")

@@ -7,13 +7,13 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.fit import Fit, Intervals, Table, fit
-from tests.fit.simulated import EXACT, Design
+from tests.fit.simulated import EXACT, FEW
 
 UNIFIED = "ouyang2024-unified"
 
 
 def draw(**changes) -> Table:
-    return replace(Design(), **changes).draw(np.random.default_rng(4))
+    return replace(FEW, **changes).draw(np.random.default_rng(4))
 
 
 def said(result: Fit, words: str) -> bool:

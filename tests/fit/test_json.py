@@ -8,12 +8,12 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.fit import Fit, fit
-from tests.fit.simulated import Design
+from tests.fit.simulated import FEW
 
 
 @pytest.fixture(scope="module")
 def result() -> Fit:
-    return fit("ouyang2024-unified", Design().draw(np.random.default_rng(1)), starts=1)
+    return fit("ouyang2024-unified", FEW.draw(np.random.default_rng(1)), starts=1)
 
 
 def test_a_fit_is_written_to_a_file_and_read_back(result: Fit, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.fit import Intervals, Noise, Table, fit
+from bitlaw.fit.simulate import Design
 from bitlaw.laws import Law, law_names, load_law
-from tests.fit.simulated import DEMO, EXACT, MANY, PYTHIA, Design
+from tests.fit.simulated import DEMO, EXACT, FEW, MANY, PYTHIA
 
 LOSS = {"Nc": 4.74e19, "aN": 0.045, "Dc": 7.63e10, "aD": 0.399}
 TRUTH = {**LOSS, **PYTHIA}
@@ -51,7 +52,7 @@ def test_noisy_tables_give_back_the_planted_curve(name: str) -> None:
 
 def test_negative_degradations_stay_in_and_do_not_pull() -> None:
     """Many rows are noise around zero, some below it: all stay, and the exponents are still right on average."""
-    design = replace(Design(), tokens=tuple(np.geomspace(4e3, 2.5e6, 8)), by_model=0.0, by_checkpoint=0.0)
+    design = replace(FEW, tokens=tuple(np.geomspace(4e3, 2.5e6, 8)), by_model=0.0, by_checkpoint=0.0)
     found = []
     for seed in range(40):
         table = design.draw(np.random.default_rng(seed))
@@ -71,7 +72,7 @@ def test_the_noise_is_found_too() -> None:
 
 
 def test_given_noise_is_kept() -> None:
-    table = Design().draw(np.random.default_rng(0))
+    table = FEW.draw(np.random.default_rng(0))
     result = fit("ouyang2024-unified", table, noise=Noise(relative=0.25, floor=0.0))
     assert (result.scatter.relative, result.scatter.floor) == (0.25, 0.0)
 
@@ -90,7 +91,7 @@ def test_student_noise_resists_wild_rows() -> None:
 
 
 def test_fixed_parameters_are_held_and_the_rest_recovered() -> None:
-    table = replace(Design(), **EXACT).draw(np.random.default_rng(0))
+    table = replace(FEW, **EXACT).draw(np.random.default_rng(0))
     result = fit("ouyang2024-unified", table.where(bits=2.0), fixed={"gamma": DEMO["gamma"]})
     assert result.free == ("k", "beta", "alpha")
     assert result.fixed == {"gamma": 5.0}
@@ -99,7 +100,7 @@ def test_fixed_parameters_are_held_and_the_rest_recovered() -> None:
 
 
 def test_the_form_of_one_bit_width_fits_any_width() -> None:
-    table = replace(Design(), **EXACT).draw(np.random.default_rng(0)).where(bits=3)
+    table = replace(FEW, **EXACT).draw(np.random.default_rng(0)).where(bits=3)
     result = fit("ouyang2024-2bit", table)
     expected = {"k": DEMO["k"] / 3.0 ** DEMO["gamma"], "beta": 1.0, "alpha": 0.31}
     assert result.values == pytest.approx(expected, rel=1e-6)
@@ -114,7 +115,7 @@ def test_the_loss_law_is_fitted_to_one_row_a_checkpoint() -> None:
 
 def test_a_parameter_at_its_bound_is_said() -> None:
     """Degradation that falls with tokens cannot be had with beta >= 0."""
-    table = replace(Design(), **EXACT).draw(np.random.default_rng(0))
+    table = replace(FEW, **EXACT).draw(np.random.default_rng(0))
     falling = Table(columns={**table.columns, "qid": table["qid"] / table["tokens"] ** 2 * 1e12})
     result = fit("ouyang2024-unified", falling)
     assert result.outcome == "stopped at a bound: beta = 0"
@@ -124,7 +125,7 @@ def test_a_parameter_at_its_bound_is_said() -> None:
 
 
 def test_all_starts_find_the_same_optimum_and_the_seed_decides_everything() -> None:
-    table = Design().draw(np.random.default_rng(7))
+    table = FEW.draw(np.random.default_rng(7))
     first = fit("ouyang2024-unified", table, starts=12, seed=1)
     assert first.starts == first.starts_agreeing == 12
     assert fit("ouyang2024-unified", table, starts=12, seed=1).to_json() == first.to_json()
@@ -133,7 +134,7 @@ def test_all_starts_find_the_same_optimum_and_the_seed_decides_everything() -> N
 
 
 def test_a_fit_changes_nothing_it_was_given() -> None:
-    table = Design().draw(np.random.default_rng(7))
+    table = FEW.draw(np.random.default_rng(7))
     before = {name: column.copy() for name, column in table.columns.items()}
     fit("ouyang2024-unified", table, intervals=Intervals(kind="bootstrap-model", replicates=20))
     for name, column in table.columns.items():

@@ -8,7 +8,7 @@ import pytest
 from bitlaw.fit import INTERVAL_KINDS, Fit, Intervals, Noise, Table, fit
 from bitlaw.fit.bootstrap import checkpoint_weights, model_weights
 from bitlaw.fit.clustered import clustered
-from tests.fit.simulated import DEMO, MANY, Design
+from tests.fit.simulated import DEMO, FEW, MANY
 
 UNIFIED = "ouyang2024-unified"
 
@@ -56,7 +56,7 @@ def test_rows_as_groups_give_the_leverage_corrected_sandwich() -> None:
 
 
 def test_three_models_leave_one_degree_of_freedom_for_size_and_two_for_tokens() -> None:
-    result = fit(UNIFIED, Design().draw(np.random.default_rng(0)))
+    result = fit(UNIFIED, FEW.draw(np.random.default_rng(0)))
     assert result.degrees_of_freedom["alpha"] == pytest.approx(1.0, abs=0.1)
     assert 1.0 < result.degrees_of_freedom["beta"] < 2.1
 
@@ -128,7 +128,7 @@ def test_every_kind_agrees_on_many_independent_models(kind: str, noise: str) -> 
 
 @pytest.mark.parametrize("kind", ["clustered-model", "bootstrap-model"])
 def test_fits_survive_json(kind: str) -> None:
-    table = Design().draw(np.random.default_rng(1))
+    table = FEW.draw(np.random.default_rng(1))
     result = fit(UNIFIED, table, intervals=Intervals(kind=kind, replicates=30), fixed={"alpha": 0.31})
     again = Fit.from_json(result.to_json())
     assert again.to_json() == result.to_json()
@@ -139,7 +139,7 @@ def test_fits_survive_json(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["clustered-model", "bootstrap-model"])
 def test_bands_hold_the_curve_and_widen_with_scatter_and_distance(kind: str) -> None:
-    result = fit(UNIFIED, Design().draw(np.random.default_rng(1)), intervals=Intervals(kind=kind, replicates=200))
+    result = fit(UNIFIED, FEW.draw(np.random.default_rng(1)), intervals=Intervals(kind=kind, replicates=200))
     where = {"parameters": np.array([1e5]), "tokens": np.geomspace(1e5, 1e9, 5), "bits": np.array([2.0])}
     mean, (low, high) = result.predict(where), result.band(where)
     assert low.shape == high.shape == (5,)
@@ -153,7 +153,7 @@ def test_bands_hold_the_curve_and_widen_with_scatter_and_distance(kind: str) -> 
 
 def test_scatter_bands_cover_new_measurements() -> None:
     """Nine in ten new rows of the same models lie in the 90 % band with scatter (no shared noise here)."""
-    design = replace(Design(), by_model=0.0, by_checkpoint=0.0, own=0.2, floor=5e-4, se=0.0)
+    design = replace(FEW, by_model=0.0, by_checkpoint=0.0, own=0.2, floor=5e-4, se=0.0)
     inside = []
     for seed in range(30):
         result = fit(UNIFIED, design.draw(np.random.default_rng(seed)), starts=1)
@@ -164,7 +164,7 @@ def test_scatter_bands_cover_new_measurements() -> None:
 
 
 def test_scatter_of_a_table_without_model_names_uses_sizes() -> None:
-    table = Design().draw(np.random.default_rng(1))
+    table = FEW.draw(np.random.default_rng(1))
     bare = Table(columns={name: table[name] for name in ("parameters", "tokens", "bits", "qid", "qid_se")})
     named, unnamed = fit(UNIFIED, table).intervals, fit(UNIFIED, bare).intervals
     assert list(named) == list(unnamed) == list(DEMO)

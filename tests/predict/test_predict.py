@@ -12,12 +12,12 @@ from bitlaw.fit import Fit, Intervals, fit
 from bitlaw.laws import load_law
 from bitlaw.predict import predict
 from bitlaw.predict.evidence import digitised_points, drift, published_evidence
-from tests.fit.simulated import DEMO, Design
+from tests.fit.simulated import DEMO, EXACT, FEW
 
 
 @pytest.fixture(scope="module")
 def demo() -> Fit:
-    return fit("ouyang2024-unified", Design().draw(np.random.default_rng(1)), starts=2)
+    return fit("ouyang2024-unified", FEW.draw(np.random.default_rng(1)), starts=2)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_fit_outside_its_range_is_wider_than_its_own_band(demo: Fit) -> None:
 
 
 def test_a_fit_of_noise_has_a_lower_end_below_zero() -> None:
-    table = replace(Design(), floor=5e-2, se=0.0).draw(np.random.default_rng(3))
+    table = replace(FEW, floor=5e-2, se=0.0).draw(np.random.default_rng(3))
     result = fit("ouyang2024-unified", table, fixed={"gamma": DEMO["gamma"], "beta": 1.0})
     answer = predict(25e3, 1e5, 4, law=result)
     assert answer.interval.low < 0 < answer.value < answer.interval.high
@@ -143,7 +143,7 @@ def test_a_fit_of_noise_has_a_lower_end_below_zero() -> None:
 
 def test_a_bootstrapped_fit_answers_too() -> None:
     kind = Intervals(kind="bootstrap-checkpoint", replicates=60)
-    result = fit("ouyang2024-unified", Design().draw(np.random.default_rng(1)), intervals=kind)
+    result = fit("ouyang2024-unified", FEW.draw(np.random.default_rng(1)), intervals=kind)
     answer = predict(1e5, 1e7, 2, law=result)
     assert answer.interval.low < answer.value < answer.interval.high
     assert "bootstrap draws of checkpoints" in answer.interval.made_of
@@ -151,7 +151,7 @@ def test_a_bootstrapped_fit_answers_too() -> None:
 
 def test_a_loss_fit_gives_the_losses_beside_a_fit(demo: Fit) -> None:
     truth = {"Nc": 1e10, "aN": 0.1, "Dc": 1e8, "aD": 0.3}
-    design = Design(law="ouyang2024-loss", truth=truth, own=0.001, by_checkpoint=0.0, by_model=0.0, floor=0.0, se=0.0)
+    design = replace(FEW, law="ouyang2024-loss", truth=truth, **{**EXACT, "own": 0.001})
     losses = fit("ouyang2024-loss", design.draw(np.random.default_rng(0)))
     answer = predict(1e5, 1e6, 2, law=demo, loss_law=losses)
     expected = float(load_law("ouyang2024-loss").evaluate(truth, {"parameters": 1e5, "tokens": 1e6}))

@@ -1,6 +1,7 @@
 """Tokens to train: Table 1 to its last printed digit, intervals that are the band inverted, the unified law beside."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from bitlaw.errors import InputError
 from bitlaw.fit import fit
 from bitlaw.predict import predict, tokens_to_train
-from tests.fit.simulated import DEMO, EXACT, Design
+from tests.fit.simulated import DEMO, EXACT, FEW
 from tests.laws.test_published import CELLS
 
 
@@ -42,13 +43,13 @@ def test_an_upper_end_nobody_can_give_is_infinite_and_null_in_json() -> None:
 
 
 def test_a_fit_is_inverted_too() -> None:
-    result = fit("ouyang2024-unified", Design(**EXACT).draw(np.random.default_rng(0)))
+    result = fit("ouyang2024-unified", replace(FEW, **EXACT).draw(np.random.default_rng(0)))
     exact = (0.05 * 1e5 ** DEMO["alpha"] * 2 ** DEMO["gamma"] / DEMO["k"]) ** (1 / DEMO["beta"])
     assert tokens_to_train(1e5, 2, 0.05, law=result).value == pytest.approx(exact, rel=1e-5)
 
 
 def test_a_value_that_is_never_reached_is_said() -> None:
-    table = Design(**EXACT).draw(np.random.default_rng(0))
+    table = replace(FEW, **EXACT).draw(np.random.default_rng(0))
     flat = fit("ouyang2024-unified", table, fixed={"beta": 0.0})
     with pytest.raises(InputError, match=r"never reaches QiD 5 \(up to 1e30 tokens\)"):
         tokens_to_train(1e5, 2, 5.0, law=flat)

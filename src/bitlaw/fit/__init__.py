@@ -10,12 +10,38 @@
 
 To add a kind of interval: write it in a file of its own beside bootstrap.py, name it in `settings.INTERVAL_KINDS`, call
 it in `fitting._uncertainty`; benchmarks/fit_coverage.py measures whether it covers. To add a law see `bitlaw.laws`.
-Importing this room loads numpy only; scipy is loaded by the first fit.
+Importing this room loads nothing but what is asked of it, so that `bitlaw predict` starts fast: a `Fit` is read without
+the solver, and scipy is loaded by the first fit.
 """
 
-from bitlaw.fit.fitting import fit, score
-from bitlaw.fit.result import Data, Fit, Scatter, Scores
-from bitlaw.fit.settings import INTERVAL_KINDS, Intervals, Noise
-from bitlaw.fit.table import Table
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitlaw.fit.fitting import fit, score
+    from bitlaw.fit.result import Data, Fit, Scatter, Scores
+    from bitlaw.fit.settings import INTERVAL_KINDS, Intervals, Noise
+    from bitlaw.fit.table import Table
+
+_WHERE = {
+    "fit": "fitting",
+    "score": "fitting",
+    "Data": "result",
+    "Fit": "result",
+    "Scatter": "result",
+    "Scores": "result",
+    "INTERVAL_KINDS": "settings",
+    "Intervals": "settings",
+    "Noise": "settings",
+    "Table": "table",
+}
 
 __all__ = ["INTERVAL_KINDS", "Data", "Fit", "Intervals", "Noise", "Scatter", "Scores", "Table", "fit", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"bitlaw.fit has no {name!r}. It has: {', '.join(__all__)}.")
+    return getattr(importlib.import_module(f"bitlaw.fit.{_WHERE[name]}"), name)

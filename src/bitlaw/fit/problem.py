@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bitlaw.errors import InputError
-from bitlaw.fit.table import Table
 from bitlaw.laws import Law
 from bitlaw.laws.law import Array
+
+if TYPE_CHECKING:
+    from bitlaw.fit.table import Table
 
 
 def to_point(law: Law, free: tuple[str, ...], values: Mapping[str, Any]) -> Array:
