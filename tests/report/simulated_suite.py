@@ -29,7 +29,12 @@ def planted_qid(method: str, parameters: float, tokens: float, bits: float) -> f
 
 
 def simulate(
-    *, suite: str = "tiny", bits: tuple[float, ...] = (2.0, 3.0, 4.0), group_size: int = 128, seed: int = 0, noise: float = 1.0
+    *,
+    suite: str = "tiny",
+    bits: tuple[float, ...] = (2.0, 3.0, 4.0),
+    group_size: int = 128,
+    seed: int = 0,
+    noise: float = 1.0,
 ) -> list[Measurement]:
     """Baselines and variants of every checkpoint: 3 sizes x 6 checkpoints x (1 + methods x bits)."""
     generator = np.random.default_rng(seed)

@@ -154,7 +154,7 @@ def _draw_points(axes: Axes, points: Points, color: str, marks: Marks | None) ->
         drawn = axes.scatter(
             points.x[chosen],
             points.y[chosen],
-            s=26,
+            s=30,
             marker=marker,
             color=color,
             edgecolors="white",

@@ -103,7 +103,7 @@ def _experiment(suite: str, text: str, rows: Sequence[Measurement]) -> Experimen
             left_out["no training tokens known, or none yet: on no token axis (the table has it)"] += 1
         if m.asked.variant.method != "none":
             by_setup.setdefault(setup_of(m), []).append(m)
-    setups = sorted(by_setup, key=lambda s: (-len(by_setup[s]), s))
+    setups = sorted(by_setup)
     labels = _labels(setups)
     return Experiment(
         suite=suite,

@@ -9,6 +9,7 @@ from bitlaw.records import Measurement
 from bitlaw.report.experiments import Experiment, Setup, last_points, trajectories
 from bitlaw.report.words import bits_name, count, interval, listed, measured, plain, several
 
+MOST_WIDTHS = 3  # bit widths named in a sentence; the table has them all
 _EXPONENTS = {"beta": "tokens", "alpha": "size", "gamma": "bits"}
 
 
@@ -43,7 +44,7 @@ def _cost(experiment: Experiment, setup: Setup, rows: Sequence[Measurement]) -> 
 
     def costs(model: str) -> str:
         found = sorted(((bits, m) for (name, bits), m in last.items() if name == model), key=lambda item: item[0])
-        return listed([f"{measured(m.qid, m.qid_se)} at {bits_name(bits)}" for bits, m in found])
+        return listed([f"{measured(m.qid, m.qid_se)} at {bits_name(bits)}" for bits, m in found[:MOST_WIDTHS]])
 
     largest, smallest = models[-1], models[0]
     tokens = count(max(m.asked.checkpoint.tokens or 0 for (name, _), m in last.items() if name == largest))

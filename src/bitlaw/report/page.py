@@ -26,6 +26,7 @@ from bitlaw.report.tables import (
     last_table,
     left_out,
     measurement_table,
+    published_sources,
 )
 from bitlaw.report.words import several
 from bitlaw.store import Store, open_store
@@ -119,6 +120,7 @@ def _section(
         "headline": headline(experiment, fits) if ok else ["Every measurement here failed; the reasons are below."],
         "last": last_table(experiment),
         "exponents": exponent_table(fits) if fits else None,
+        "published": published_sources(fits),
         "fits": fit_table(fits) if fits else None,
         "figures": figures,
         "measurements": measurement_table(experiment),

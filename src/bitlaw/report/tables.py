@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bitlaw.errors import InputError
 from bitlaw.fit import Fit
-from bitlaw.records import Measurement, Variant
+from bitlaw.records import Measurement
 from bitlaw.report.experiments import Experiment, Setup, last_points, text_name
 from bitlaw.report.words import bits_name, count, interval, measured, plain, several
 
@@ -90,10 +90,6 @@ def exponent_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
                         number(one.values[name]),
                         Cell(text="held fixed" if fixed else interval(low, high)),
                         number(known.values.get(name) if known else None),
-                        Cell(
-                            text=known.source if known and name in known.values else "–",
-                            note=known.data if known else "",
-                        ),
                     )
                 )
     level = next((one.level for ones in fits.values() for one in ones), 0.9)
@@ -104,9 +100,15 @@ def exponent_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
         ("fitted", ""),
         (f"{level:.0%} interval", "uncertainty of the fit"),
         ("published", "for other models, data and quantizer"),
-        ("published in", ""),
     )
     return Table(name="exponents", heads=heads, rows=tuple(rows))
+
+
+def published_sources(fits: Mapping[Setup, Sequence[Fit]]) -> list[str]:
+    """Return where the published constants beside the fits come from, and what they were fitted to."""
+    laws = {one.law: one.formula() for ones in fits.values() for one in ones}
+    known = {name: law.published[0] for name, law in laws.items() if law.published}
+    return [f"{name}, {laws[name].text}: {one.source}; fitted to {one.data}" for name, one in known.items()]
 
 
 def fit_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
@@ -271,7 +273,6 @@ def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
 
     quantized = [m for m in rows if m.asked.variant.method != "none"]
     calibrated = [m for m in quantized if m.asked.calibration.name != "none"]
-    stored = sorted({(m.asked.variant.label, m.seen.bits_per_weight) for m in quantized if m.seen.bits_per_weight})
     dates = sorted(m.made.date for m in rows if m.made.date)
     seconds = sum(m.made.seconds for m in rows)
     tokens = sorted({m.seen.tokens_scored or 0 for m in rows})
@@ -279,8 +280,7 @@ def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
         ("evaluation text", tally(text(m, "evaluation") for m in rows)),
         ("calibration text", tally(text(m, "calibration") for m in calibrated) or ["none: no method looked at inputs"]),
         ("scored tokens", [f"{' or '.join(f'{t:,}' for t in tokens)} a measurement, each token once"]),
-        ("variants", tally(_variant_words(m.asked.variant) for m in quantized)),
-        ("stored bits per weight", [f"{label}: {bits:.4g}" for label, bits in stored]),
+        ("variants", tally(_variant_words(m) for m in quantized)),
         ("device", tally(m.made.device or "unknown" for m in rows)),
         ("dtype", tally(m.made.dtype or "unknown" for m in rows)),
         ("kernel", tally(m.made.kernel or "unknown" for m in rows)),
@@ -292,10 +292,12 @@ def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _variant_words(variant: Variant) -> str:
+def _variant_words(m: Measurement) -> str:
+    variant, stored = m.asked.variant, m.seen.bits_per_weight
     group = "one group a row" if variant.group_size == 0 else f"group size {variant.group_size}"
     options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in sorted(variant.options.items()))
-    return f"{variant.label}: {group}; {options or 'no options'}"
+    size = "unknown" if stored is None else f"{stored:.4g}"
+    return f"{variant.label}: {group}; {options or 'no options'}; {size} stored bits per weight"
 
 
 def _versions(m: Measurement) -> str:
