@@ -17,6 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from bitlaw.errors import InputError
+
 T = TypeVar("T")
 R = TypeVar("R")
 Report = Callable[..., None]
@@ -75,6 +77,43 @@ def run_tasks(
                     yield _outcome(tasks[waiting.pop(future)], future)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_on_ray(
+    function: Callable[[T, Report], R], tasks: Sequence[T], *, address: str, gpus: float = 0.0
+) -> Iterator[Outcome[T, R]]:
+    """Run `function(task, report)` for every task on a Ray cluster and yield outcomes as they come, in any order.
+
+    `address` is a cluster's, or `local` to start one on this machine; `gpus` is what a task needs of them. A task whose
+    worker is lost is run again by Ray, up to three times; progress inside a task is not shown.
+    Raises InputError if Ray is not installed or the cluster does not answer.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("Ray is not installed. Run: pip install 'bitlaw[ray]'.") from error
+    try:
+        ray.init(address=None if address == "local" else address, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(f"No Ray cluster answers at {address!r}: {error}. Give its address, or 'local'.") from error
+    try:
+        remote: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=3)(_run_in_ray)
+        waiting = {remote.remote(function, task): number for number, task in enumerate(tasks)}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            task = tasks[waiting.pop(done[0])]
+            try:
+                yield Outcome(task, ray.get(done[0]), None)
+            except ray.exceptions.RayTaskError as error:
+                yield Outcome(task, None, error.cause if isinstance(error.cause, Exception) else error)
+            except ray.exceptions.RayError as error:
+                yield Outcome(task, None, RuntimeError(f"Ray lost the task: {error}"))
+    finally:
+        ray.shutdown()
+
+
+def _run_in_ray(function: Callable[[T, Report], R], task: T) -> R:
+    return function(task, lambda **what: None)
 
 
 def _run_here(function: Callable[[T, Report], R], task: T, watch: Callable[[T, dict[str, Any]], None]) -> Outcome[T, R]:

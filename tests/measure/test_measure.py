@@ -102,6 +102,25 @@ def test_shards_join_to_the_whole(suite_folder: Path, tmp_path: Path) -> None:
         assert a.digest() == b.digest()
 
 
+def test_ray_gives_the_same_store(suite_folder: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, warnings\n"
+        "from pathlib import Path\n"
+        "from tests.measure.test_measure import plan_for\n"
+        "from bitlaw.measure import measure\n"
+        "folder = Path(sys.argv[1])\n"
+        "print(measure(folder, plan_for(folder), sys.argv[2], ray='local').measured)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(suite_folder), str(tmp_path / "ray.db")]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "15"
+    measure(suite_folder, plan_for(suite_folder), tmp_path / "here.db", workers=1)
+    with open_store(tmp_path / "ray.db") as a, open_store(tmp_path / "here.db") as b:
+        assert a.digest() == b.digest()
+
+
 def test_kill_at_any_moment_loses_nothing(suite_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bitlaw.cli.main", "measure", str(suite_folder), "--store", str(tmp_path / "k.db")]
     command += [

@@ -153,6 +153,7 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", default="0/1", metavar="I/N", help="every N-th checkpoint, for job arrays (default: 0/1)"
     )
+    parser.add_argument("--ray", default="none", metavar="ADDRESS", help="run on a Ray cluster; local starts one here")
     _add_device(parser)
     _add_progress(parser)
 
@@ -191,6 +192,7 @@ def _run_measure(given: argparse.Namespace) -> Any:
             dtype=given.dtype,
             workers=given.workers,
             shard=given.shard,
+            ray=given.ray,
             progress=progress,
         )
     return {**summary.to_dict(), "store": given.store}

@@ -17,7 +17,7 @@ from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store
 from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
 from bitlaw.text import Windows, open_text, token_windows
-from bitlaw.workers import run_tasks, usable_cores
+from bitlaw.workers import run_on_ray, run_tasks, usable_cores
 
 
 @dataclass(kw_only=True)
@@ -44,13 +44,15 @@ def measure(
     dtype: str = "float32",
     workers: int = 0,
     shard: str = "0/1",
+    ray: str = "none",
     progress: Progress | None = None,
 ) -> MeasureSummary:
     """Measure every variant of the plan on every checkpoint of the suite that the store does not hold yet.
 
     models: only these (default all). dtype: of weights and activations, `float32` or `bfloat16`. workers: processes;
     0 chooses (the cores, for small models on a CPU). shard `i/n`: every n-th checkpoint starting with the i-th, for job
-    arrays. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
+    arrays. ray: address of a Ray cluster whose machines see the suite's folder, `local` to start one, `none` to run
+    here; this process alone writes the store. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
     checkpoints under way. A failed measurement is stored as such and tried again by the next call.
     Raises InputError for a suite, text, plan or store that cannot be used, before anything is measured; an error in
     one checkpoint is raised after the others have been measured.
@@ -66,6 +68,7 @@ def measure(
             dtype=dtype,
             workers=workers,
             shard=shard,
+            ray=ray,
             progress=progress or Progress(),
         )
     finally:
@@ -83,6 +86,7 @@ def _measure(
     dtype: str,
     workers: int,
     shard: str,
+    ray: str,
     progress: Progress,
 ) -> MeasureSummary:
     summary = MeasureSummary()
@@ -111,7 +115,11 @@ def _measure(
     processes = workers or (usable_cores() if device == "cpu" and all(map(small, jobs)) else 1)
     progress.update("measure", done=0, total=total)
     first_error: BaseException | None = None
-    for outcome in run_tasks(run_job, jobs, workers=processes):
+    if ray == "none":
+        outcomes = run_tasks(run_job, jobs, workers=processes)
+    else:
+        outcomes = run_on_ray(run_job, jobs, address=ray, gpus=1.0 if device.startswith("cuda") else 0.0)
+    for outcome in outcomes:
         if outcome.error is not None:
             first_error = first_error or outcome.error
             summary.failures.append(f"{outcome.task.name}: {outcome.error}")
