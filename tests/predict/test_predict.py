@@ -159,8 +159,8 @@ def test_a_loss_fit_gives_the_losses_beside_a_fit(demo: Fit) -> None:
 
 
 def test_a_fit_that_did_not_converge_is_refused(demo: Fit) -> None:
-    with pytest.raises(InputError, match="stopped after 30 rounds"):
-        predict(1e5, 1e6, 2, law=replace(demo, outcome="stopped after 30 rounds without standing still"))
+    with pytest.raises(InputError, match="stopped after 60 rounds"):
+        predict(1e5, 1e6, 2, law=replace(demo, outcome="stopped after 60 rounds without standing still"))
 
 
 def test_answers_are_plain_json() -> None:

@@ -19,7 +19,8 @@ from bitlaw.fit.problem import Problem, to_point
 from bitlaw.fit.settings import Noise
 from bitlaw.laws.law import Array
 
-ROUNDS = 30
+ROUNDS = 60
+FULL_ROUNDS = 4  # then half steps: where scatter is large the two halves of a round can chase each other
 STILL = 1e-6  # largest move of a point, on the fitting scale, that counts as standing still
 START_SCATTER = 0.3  # relative scatter assumed until it is fitted
 AGREE = 1e-4  # starts whose parameters differ by less than this on the fitting scale found the same optimum
@@ -86,14 +87,14 @@ def solve(problem: Problem, noise: Noise, starts: Array) -> Solution:
     relative, floor = START_SCATTER, max(_smallest_scale(problem), 1e-12)
     freedom = noise.freedom if noise.kind == "student" else np.inf
     outcome = f"stopped after {ROUNDS} rounds without standing still"
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         mean = problem.mean(point)
         relative, floor = fit_scatter(problem, mean, noise, (relative, floor))
         variance = problem.se**2 + (relative * mean) ** 2 + floor**2
         weights = robust_weights((problem.y - mean) ** 2 / variance, freedom)
         moved = _weighted(problem, point, np.sqrt(variance / weights))
         still = np.max(np.abs(moved - point)) < STILL * max(1.0, float(np.max(np.abs(point))))
-        point = moved
+        point = moved if turn < FULL_ROUNDS else 0.5 * (point + moved)
         if still:
             outcome = "converged"
             break
