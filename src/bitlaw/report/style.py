@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bitlaw.report.words import count
 
@@ -78,8 +78,7 @@ def tokens_axis(axes: Axes, values: Sequence[float]) -> None:
     steps = (1.0,) if decades > 3.2 else (1.0, 3.0) if decades > 1.4 else (1.0, 2.0, 5.0)
     axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    axes.xaxis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=60))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())  # small ticks took a quarter of the drawing time
 
 
 def bits_axis(axes: Axes, ticks: Sequence[float]) -> None:
