@@ -146,7 +146,7 @@ def test_the_numbers_of_the_big_table_are_those_of_the_records(page):
         if m.asked.variant.method == "none":
             assert row["QiD"] == ("–", None)
         else:
-            numbers = [row[name][1] for name in ("QiD", "QiD s.e.", "KL", "agree %", "stored bits")]
+            numbers = [row[name][1] for name in ("QiD", "QiD s.e.", "KL", "agree %", "stored")]
             assert numbers == [m.qid, m.qid_se, m.kl, 100 * m.agreement, m.seen.bits_per_weight]
             assert row["QiD"][0] == f"{m.qid:.5f}"
 
@@ -264,6 +264,13 @@ def test_given_fits_are_the_ones_shown():
         rows = page.rows[f"{SECTION}-exponents-table"][1:]
         assert {row[0][0] for row in rows} == {"gptq"}
         assert [(row[3][1], row[4][0]) for row in rows if row[2][0] == "alpha"] == [(0.5, "held fixed")]
+
+
+def test_warnings_of_a_fit_are_shown():
+    gptq = [m for m in simulate(bits=(2.0,)) if m.asked.variant.method == "gptq"]
+    made = fit("ouyang2024-unified", Table.from_measurements(gptq))
+    (warning,) = [w for w in made.warnings if "all rows have one value of bits" in w]
+    assert f"gptq, ouyang2024-unified: {warning}." in Page(render(gptq[:3], fits=[made])).text
 
 
 def test_a_fit_of_something_else_is_refused():

@@ -104,6 +104,11 @@ def exponent_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
     return Table(name="exponents", heads=heads, rows=tuple(rows))
 
 
+def fit_warnings(fits: Mapping[Setup, Sequence[Fit]]) -> list[str]:
+    """Return what the fits warn of, each under its setup."""
+    return [f"{setup.label}, {one.law}: {w}." for setup, ones in fits.items() for one in ones for w in one.warnings]
+
+
 def published_sources(fits: Mapping[Setup, Sequence[Fit]]) -> list[str]:
     """Return where the published constants beside the fits come from, and what they were fitted to."""
     laws = {one.law: one.formula() for ones in fits.values() for one in ones}
@@ -112,7 +117,7 @@ def published_sources(fits: Mapping[Setup, Sequence[Fit]]) -> list[str]:
 
 
 def fit_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
-    """How each fit went: rows, outcome, scores, noise, warnings."""
+    """How each fit went: rows, outcome, scores, noise."""
     rows = []
     for setup, ones in fits.items():
         for one in ones:
@@ -127,7 +132,6 @@ def fit_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
                     number(s.median_relative_error, f"{s.median_relative_error:.0%}"),
                     Cell(text=f"{one.scatter.relative:.0%} of the value, {plain(one.scatter.floor, 2)} nats"),
                     Cell(text=one.interval_words or one.interval_kind),
-                    Cell(text="; ".join(one.warnings) or "none"),
                 )
             )
     heads = (
@@ -139,7 +143,6 @@ def fit_table(fits: Mapping[Setup, Sequence[Fit]]) -> Table:
         ("median error", "relative, same points"),
         ("scatter beyond sampling", "fitted: relative part and floor"),
         ("intervals", "how they were made"),
-        ("warnings", ""),
     )
     return Table(name="fits", heads=heads, rows=tuple(rows))
 
@@ -151,7 +154,7 @@ _MEASUREMENT_HEADS: tuple[tuple[str, str], ...] = (
     ("D", "training tokens"),
     ("variant", "method and format"),
     ("bits", "nominal bits per weight"),
-    ("stored bits", "bits per weight, scales and zero points counted"),
+    ("stored", "bits per weight, scales and zero points counted"),
     ("loss", "nats per token"),
     ("loss s.e.", "over windows"),
     ("QiD", "loss minus 16-bit loss, nats per token"),
@@ -280,7 +283,7 @@ def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
         ("evaluation text", tally(text(m, "evaluation") for m in rows)),
         ("calibration text", tally(text(m, "calibration") for m in calibrated) or ["none: no method looked at inputs"]),
         ("scored tokens", [f"{' or '.join(f'{t:,}' for t in tokens)} a measurement, each token once"]),
-        ("variants", tally(_variant_words(m) for m in quantized)),
+        ("variants", _variants(quantized)),
         ("device", tally(m.made.device or "unknown" for m in rows)),
         ("dtype", tally(m.made.dtype or "unknown" for m in rows)),
         ("kernel", tally(m.made.kernel or "unknown" for m in rows)),
@@ -292,12 +295,21 @@ def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _variant_words(m: Measurement) -> str:
-    variant, stored = m.asked.variant, m.seen.bits_per_weight
-    group = "one group a row" if variant.group_size == 0 else f"group size {variant.group_size}"
-    options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in sorted(variant.options.items()))
-    size = "unknown" if stored is None else f"{stored:.4g}"
-    return f"{variant.label}: {group}; {options or 'no options'}; {size} stored bits per weight"
+def _variants(quantized: Sequence[Measurement]) -> list[str]:
+    """Return a sentence for each variant: group, options, stored bits (they differ where rows are shorter than a group)."""
+    stored: dict[str, list[float]] = {}
+    for m in quantized:
+        variant = m.asked.variant
+        group = "one group a row" if variant.group_size == 0 else f"group size {variant.group_size}"
+        options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in sorted(variant.options.items()))
+        words = f"{variant.label}: {group}; {options or 'no options'}"
+        stored.setdefault(words, []).append(math.nan if m.seen.bits_per_weight is None else m.seen.bits_per_weight)
+    said = []
+    for words, sizes in sorted(stored.items()):
+        low, high = f"{min(sizes):.4g}", f"{max(sizes):.4g}"
+        size = "unknown" if "nan" in (low, high) else low if low == high else f"{low} to {high}"
+        said.append(f"{words}; {size} stored bits per weight ({several(len(sizes), 'measurement')})")
+    return said
 
 
 def _versions(m: Measurement) -> str:
