@@ -59,7 +59,7 @@ class SuiteCheckpoint:
                 f"{self.expected_sha256[:12]}. Restore them, or correct weights_sha256."
             )
         tokenizer = self.load_tokenizer()
-        model = _load_model(self.path, dtype)
+        model: Any = _load_model(self.path, dtype)
         rows = int(model.get_input_embeddings().weight.shape[0])
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= rows:
@@ -85,17 +85,17 @@ def _load_model(folder: Path, dtype: str | torch.dtype) -> PreTrainedModel:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
+    loader: Any = AutoModelForCausalLM  # transformers gives neither of them types
+    logging: Any = transformers_logging
     kind: Any = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     bars = logging.is_progress_bar_enabled()
     verbosity = logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what it would warn of is raised below
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=kind, local_files_only=True, output_loading_info=True
-        )
+        model, report = loader.from_pretrained(folder, dtype=kind, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"Cannot load {folder}: {str(error).splitlines()[0]}") from error
     finally:
@@ -106,4 +106,5 @@ def _load_model(folder: Path, dtype: str | torch.dtype) -> PreTrainedModel:
         if report[what]:
             names = sorted(str(key if isinstance(key, str) else key[0]) for key in report[what])
             raise CheckpointError(f"{folder} has {len(names)} {what.replace('_', ' ')}, such as {names[0]}.")
-    return model  # type of the pair is not known to the checker
+    loaded: PreTrainedModel = model
+    return loaded

@@ -18,7 +18,9 @@ def open_local(folder: Path | None = None) -> Suite:
     Raises InputError for a manifest that cannot be used and CheckpointError for a checkpoint that is not there.
     """
     if folder is None:
-        raise InputError("The suite 'local' is any folder with a suite.json. Give the folder's path instead of 'local'.")
+        raise InputError(
+            "The suite 'local' is any folder with a suite.json. Give the folder's path instead of 'local'."
+        )
     if not folder.is_dir():
         raise CheckpointError(f"No folder {folder}.")
     manifest = read_manifest(folder)

@@ -100,6 +100,12 @@ def _entry(path: Path, number: int, entry: Any) -> ManifestEntry:
     if missing:
         raise InputError(f"{path}: checkpoint {number} lacks {', '.join(missing)}.")
     values = dict(entry)
+    for key, value in values.items():
+        text = "str" in str(known[key].type)
+        if value is not None and not (isinstance(value, str) if text else isinstance(value, int | float)):
+            raise InputError(
+                f"{path}: checkpoint {number}: {key}={value!r} should be {'text' if text else 'a number'}."
+            )
     for name, what in (("tokens", "training tokens"), ("parameters", "parameters"), ("parameters_total", "parameters")):
         if values.get(name) is not None:
             values[name] = round(require_count(f"{path}: checkpoint {number}: {name}", values[name], what))

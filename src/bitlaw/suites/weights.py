@@ -42,14 +42,16 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{index} is not an index of weights. Download the checkpoint again.") from error
         files = tuple(folder / name for name in names)
     else:
         files = tuple(sorted(folder.glob("*.safetensors")))
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise CheckpointError(f"{folder} lacks {', '.join(missing)}, which its index names. Download the checkpoint again.")
+        raise CheckpointError(
+            f"{folder} lacks {', '.join(missing)}, which its index names. Download the checkpoint again."
+        )
     if not files:
         other = " It has pytorch_model.bin: save it as safetensors first." if list(folder.glob("*.bin")) else ""
         raise CheckpointError(f"No weights in {folder}: expected model.safetensors.{other}")

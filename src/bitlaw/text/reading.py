@@ -32,7 +32,9 @@ def read_texts(path: Path) -> Iterator[str]:
     except OSError as error:
         raise InputError(f"Cannot read the text {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.object[error.start]:#04x}). Convert it first.") from error
+        raise InputError(
+            f"{path} is not UTF-8 text (byte {error.object[error.start]:#04x}). Convert it first."
+        ) from error
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -41,7 +41,8 @@ def train_tokenizer(source: TextSource, *, vocabulary: int, folder: Path) -> Pre
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(source), trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT)
+    fast: Any = PreTrainedTokenizerFast  # transformers gives it no types
+    wrapped: PreTrainedTokenizerBase = fast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT)
     folder.mkdir(parents=True, exist_ok=True)
     wrapped.save_pretrained(folder)
     return wrapped
@@ -59,7 +60,9 @@ def _texts(source: TextSource) -> Any:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer saved in a folder. Raises CheckpointError when there is none or it cannot be read."""
     if not (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
-        raise CheckpointError(f"No tokenizer in {folder}: expected tokenizer.json. Save the tokenizer beside the weights.")
+        raise CheckpointError(
+            f"No tokenizer in {folder}: expected tokenizer.json. Save the tokenizer beside the weights."
+        )
     from transformers import AutoTokenizer
 
     try:

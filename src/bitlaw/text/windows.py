@@ -96,9 +96,7 @@ def token_windows(
     return _assemble(tokenizer, source, end, ids, ends, chosen, window_tokens)
 
 
-def corpus_ids(
-    tokenizer: PreTrainedTokenizerBase, source: TextSource
-) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+def corpus_ids(tokenizer: PreTrainedTokenizerBase, source: TextSource) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
     """Return all token ids of a text in a row, and the sorted distinct hashes of its documents."""
     ids, _, hashes = _read(tokenizer, source, _end_of_text(tokenizer), None)
     return ids, np.unique(np.array(hashes, dtype=np.uint64))
@@ -112,7 +110,9 @@ def _end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise InputError(f"{type(tokenizer).__name__} has no fast tokenizer, which windows need. Save a tokenizer.json.")
+        raise InputError(
+            f"{type(tokenizer).__name__} has no fast tokenizer, which windows need. Save a tokenizer.json."
+        )
     return backend
 
 
@@ -131,7 +131,9 @@ def _read(
     hashes: list[int] = []
     total = 0
     for batch in _batches(source.documents()):
-        for document, encoding in zip(batch, backend.encode_batch_fast([d.text for d in batch], add_special_tokens=False)):
+        for document, encoding in zip(
+            batch, backend.encode_batch_fast([d.text for d in batch], add_special_tokens=False)
+        ):
             part = np.array(encoding.ids + ([end] if end >= 0 else []), dtype=np.int32)
             total += len(part)
             parts.append(part)

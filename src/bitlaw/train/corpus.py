@@ -69,9 +69,7 @@ def prepare_text(plan: TrainPlan, out: Path) -> Mapping[str, Any]:
         return known
     source = open_text(plan.text)
     if plan.tokenizer == "train":
-        place_folder(
-            out / TOKENIZER, lambda folder: train_tokenizer(source, vocabulary=plan.vocabulary, folder=folder)
-        )
+        place_folder(out / TOKENIZER, lambda folder: train_tokenizer(source, vocabulary=plan.vocabulary, folder=folder))
     elif not (out / TOKENIZER).exists():
         given = load_tokenizer(Path(plan.tokenizer))
         place_folder(out / TOKENIZER, given.save_pretrained)

@@ -46,5 +46,6 @@ class _HeadLoss(torch.autograd.Function):
 
 def head_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean cross-entropy, nats a row, differentiable once in `hidden` and `weight`."""
-    loss: torch.Tensor = _HeadLoss.apply(hidden, weight, targets)
+    function: Any = _HeadLoss  # torch gives `apply` no types
+    loss: torch.Tensor = function.apply(hidden, weight, targets)
     return loss

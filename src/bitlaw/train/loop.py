@@ -68,9 +68,11 @@ def train_model(
         losses.extend(torch.stack(pending).double().tolist() if pending else ())
         pending.clear()
         if losses and not np.isfinite(losses[-1]):
-            raise NonFiniteError(f"{model_plan.name}: loss is {losses[-1]} by step {step}. Lower peak_learning_rate.")
+            raise NonFiniteError(f"{model_plan.name}: loss is {losses[-1]} at step {step}. Lower peak_learning_rate.")
 
     def keep(step: int) -> None:
+        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+            raise NonFiniteError(f"{model_plan.name}: weights overflow at step {step}. Lower peak_learning_rate.")
         _write_losses(plan, model_plan, out, losses)
         _write_checkpoint(plan, model_plan, out, model, step, text)
 
@@ -82,7 +84,7 @@ def train_model(
             group["lr"] = plan.learning_rate(model_plan, step)
         loss = loss_of(batch)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         if plan.optimizer.clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), plan.optimizer.clip)
         optimizer.step()
@@ -113,7 +115,8 @@ def _build(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrain
         end_of_text=text["end_of_text"],
     )
     torch.manual_seed(model_plan.seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(device).train()
+    loader: Any = AutoModelForCausalLM  # transformers gives it no types
+    model: PreTrainedModel = loader.from_config(config, dtype=torch.float32).to(device).train()
     return model
 
 
@@ -133,13 +136,12 @@ def _adamw(plan: TrainPlan, model: torch.nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def _loss_function(
-    plan: TrainPlan, model: PreTrainedModel, device: str
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def _loss_function(plan: TrainPlan, model: PreTrainedModel, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return batch [windows, window_tokens + 1] -> mean cross-entropy, nats per token."""
     kind = torch.device(device).type
     low = plan.dtype == "bfloat16" or (plan.dtype == "auto" and kind == "cuda")
-    head = model.get_output_embeddings()
+    untyped: Any = model
+    head = untyped.get_output_embeddings()
 
     def plain(batch: torch.Tensor) -> torch.Tensor:
         hidden = model.base_model(input_ids=batch[:, :-1], use_cache=False).last_hidden_state
@@ -152,8 +154,10 @@ def _loss_function(
         return torch.nn.functional.cross_entropy(logits, batch[:, 1:].flatten())
 
     chosen = autocast if low else plain
-    compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(chosen)  # compiles nothing before its first call
-    return compiled if plan.compile == "yes" or (plan.compile == "auto" and kind == "cuda") else chosen
+    if plan.compile == "no" or (plan.compile == "auto" and kind != "cuda"):
+        return chosen
+    compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(chosen)
+    return compiled
 
 
 def _write_losses(plan: TrainPlan, model_plan: ModelPlan, out: Path, losses: list[float]) -> None:

@@ -47,7 +47,9 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.beta1 < 1.0 and 0.0 <= self.beta2 < 1.0):
-            raise InputError(f"AdamW betas {self.beta1}, {self.beta2} are outside [0, 1). Give for example 0.9 and 0.95.")
+            raise InputError(
+                f"AdamW betas {self.beta1}, {self.beta2} are outside [0, 1). Give for example 0.9 and 0.95."
+            )
         if self.epsilon <= 0 or self.weight_decay < 0 or self.clip < 0:
             raise InputError("AdamW needs epsilon above 0, weight_decay and clip of 0 or more.")
 
@@ -105,7 +107,9 @@ class TrainPlan:
         if self.window_tokens < 2:
             raise InputError(f"window_tokens={self.window_tokens} is too short. Give at least 2.")
         if self.tokenizer == "train" and self.vocabulary < SMALLEST_VOCABULARY:
-            raise InputError(f"vocabulary={self.vocabulary} is below {SMALLEST_VOCABULARY}: 256 bytes and the end of text.")
+            raise InputError(
+                f"vocabulary={self.vocabulary} is below {SMALLEST_VOCABULARY}: 256 bytes and the end of text."
+            )
         for name, known in (("dtype", ("auto", "float32", "bfloat16")), ("compile", ("auto", "yes", "no"))):
             if getattr(self, name) not in known:
                 raise UnknownName(name, str(getattr(self, name)), known)
@@ -153,7 +157,9 @@ def read_train_plan(plan: str | Path) -> TrainPlan:
         content = shipped.read_text() if NAME.fullmatch(str(plan)) and shipped.is_file() else path.read_text()
     except OSError as error:
         names = sorted(p.name.removesuffix(".toml") for p in resources.files("bitlaw").joinpath("plans").iterdir())
-        raise InputError(f"Cannot read the plan {plan}: {error.strerror}. Give a file, or one of: {', '.join(names)}.") from error
+        raise InputError(
+            f"Cannot read the plan {plan}: {error.strerror}. Give a file, or one of: {', '.join(names)}."
+        ) from error
     try:
         tables = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
@@ -184,13 +190,15 @@ def _build(kind: type[Any], name: str, values: Mapping[str, Any]) -> Any:
         if key not in known:
             raise UnknownName(f"setting in [{name}]", key, known)
     missing = [
-        f.name for f in known.values()
+        f.name
+        for f in known.values()
         if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise InputError(f"[{name}] lacks {', '.join(missing)}.")
+    types: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
     for key, value in values.items():
-        wanted = {"str": str, "int": int, "float": (int, float)}.get(str(known[key].type))
+        wanted = types.get(str(known[key].type))
         if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise InputError(f"[{name}] {key}={value!r} should be of type {known[key].type}.")
     return kind(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -118,9 +119,7 @@ def _log(folder: Path, name: str) -> Path:
     return folder / WORK / f"{name}.log"
 
 
-def _start(
-    job: Mapping[str, Any], log: Path, events: queue.Queue[tuple[str, dict[str, Any]]]
-) -> subprocess.Popen[str]:
+def _start(job: Mapping[str, Any], log: Path, events: queue.Queue[tuple[str, dict[str, Any]]]) -> subprocess.Popen[str]:
     environment = os.environ | ({"OMP_NUM_THREADS": str(job["threads"])} if job["threads"] else {})
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -141,16 +140,19 @@ def _listen(
     """Give the worker its job, pass on its events, then its exit code. Its input stays open: it ends when that closes."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("a worker is started with pipes")
-    with process.stdin as orders, process.stdout as lines:
-        try:
-            orders.write(job + "\n")
-            orders.flush()
-            for line in lines:
-                events.put((name, json.loads(line)))
-        except (BrokenPipeError, ValueError) as error:
-            events.put((name, {"error": f"worker spoke out of turn: {error}"}))
+    try:
+        process.stdin.write(job + "\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            events.put((name, json.loads(line)))
+    except (BrokenPipeError, ValueError):
+        process.kill()  # it takes no job, or its events cannot be read: its exit code and log say why
+    finally:
         process.wait()
-    events.put((name, {"exit": process.returncode}))
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        events.put((name, {"exit": process.returncode}))
 
 
 def _last_words(code: int, log: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from bitlaw.catalog import find
 from bitlaw.errors import BitlawError, InputError
 from bitlaw.progress import Progress
-from bitlaw.suites import ManifestEntry, Suite, open_suite, write_manifest
+from bitlaw.suites import MANIFEST, ManifestEntry, Suite, open_suite, read_manifest, write_manifest
 from bitlaw.train.corpus import ENTRY, TEXT_INFO, TOKENIZER, WORK, prepare_text
 from bitlaw.train.files import locked, replace_file
 from bitlaw.train.plan import ModelPlan, TrainPlan, read_train_plan
@@ -44,6 +44,8 @@ def train(
     progress = progress or Progress()
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers} is not a number of processes. Give at least 1.")
+    if _complete(plan, folder):
+        return open_suite(folder)
     try:
         (folder / WORK).mkdir(parents=True, exist_ok=True)
         with locked(folder / WORK / "lock", wait=False, busy=f"Another bitlaw is training in {folder}. Wait for it."):
@@ -66,10 +68,12 @@ def train(
                 if failures:
                     told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
                     raise BitlawError(f"{len(failures)} of {len(missing)} models failed: {told}. Run again to go on.")
-                _write_manifest(plan, folder)
-                _clean(folder)
+            _write_manifest(plan, folder)
+            _clean(folder)
     except OSError as error:
-        raise InputError(f"Cannot write {error.filename or folder}: {error.strerror}. Choose another folder.") from error
+        raise InputError(
+            f"Cannot write {error.filename or folder}: {error.strerror}. Choose another folder."
+        ) from error
     return open_suite(folder)
 
 
@@ -86,6 +90,15 @@ def _check_plan(plan: TrainPlan, folder: Path) -> None:
         raise InputError(
             f"{folder} was begun with another plan: {', '.join(different)} differ. Use another folder, or remove this one."
         )
+
+
+def _complete(plan: TrainPlan, folder: Path) -> bool:
+    """Return whether the folder holds every checkpoint of this plan, so that nothing is written (it may be read-only)."""
+    if not (folder / PLAN).is_file() or not (folder / MANIFEST).is_file():
+        return False
+    _check_plan(plan, folder)
+    listed = {entry.path for entry in read_manifest(folder).checkpoints}
+    return listed == {plan.step_path(model, step) for model in plan.models for step in plan.steps(model)}
 
 
 def _finished(plan: TrainPlan, model: ModelPlan, folder: Path) -> bool:
@@ -118,5 +131,3 @@ def _write_manifest(plan: TrainPlan, folder: Path) -> None:
     if entries:
         text = json.loads((folder / TEXT_INFO).read_text())
         write_manifest(folder, name=plan.suite, checkpoints=entries, tokenizer=TOKENIZER, training_text=text)
-
-

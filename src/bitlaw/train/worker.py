@@ -34,9 +34,12 @@ def run_job(job: dict[str, Any], channel: TextIO) -> int:
     try:
         with locked(out / WORK / f"{model.name}.lock", wait=True):
             import torch
+            from transformers.utils import logging
 
             from bitlaw.train.loop import train_model
 
+            bars: Any = logging  # transformers gives it no types
+            bars.disable_progress_bar()
             if job["threads"]:
                 torch.set_num_threads(job["threads"])
             train_model(
