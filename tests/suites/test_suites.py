@@ -124,7 +124,7 @@ def test_manifest_that_is_no_json(folder: Path) -> None:
     with pytest.raises(InputError, match="not JSON"):
         open_suite(folder)
     (folder / "suite.json").unlink()
-    with pytest.raises(InputError, match="A suite is a folder with a suite.json"):
+    with pytest.raises(InputError, match=r"A suite is a folder with a suite.json"):
         open_suite(folder)
 
 
@@ -142,7 +142,7 @@ def test_damaged_checkpoints_are_told_apart(folder: Path) -> None:
     weights = checkpoint.path / "model.safetensors"
     tensors = load_file(weights)
     save_file({k: v for k, v in tensors.items() if "dense_h_to_4h.weight" not in k}, weights, {"format": "pt"})
-    with pytest.raises(CheckpointError, match="2 missing keys, such as .*dense_h_to_4h"):
+    with pytest.raises(CheckpointError, match=r"2 missing keys, such as .*dense_h_to_4h"):
         checkpoint.load()
     weights.write_bytes(weights.read_bytes()[:-3])
     with pytest.raises(CheckpointError, match="truncated"):
@@ -167,7 +167,7 @@ def test_a_tokenizer_with_ids_the_embedding_lacks(folder: Path) -> None:
     text = folder / "text.txt"
     text.write_text(" ".join(f"word{i} thing{i}" for i in range(400)))
     train_tokenizer(TextSource(name=str(text)), vocabulary=280, folder=path)
-    with pytest.raises(CheckpointError, match="ids up to 279, but the embedding .* has 260 rows"):
+    with pytest.raises(CheckpointError, match=r"ids up to 279, but the embedding .* has 260 rows"):
         open_suite(folder).checkpoints[0].load()
     torch.manual_seed(0)
     GPTNeoXForCausalLM(neox_config(vocab_size=512)).save_pretrained(path)  # more rows than tokens is usual
@@ -186,7 +186,7 @@ def test_overlap_with_the_training_text(folder: Path) -> None:
 def test_suites_by_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BITLAW_RUNS", str(tmp_path / "runs"))
     assert {info.name: info.available for info in suites()} == {"tiny": False, "local": False}
-    with pytest.raises(InputError, match="not trained yet.*bitlaw train tiny --out"):
+    with pytest.raises(InputError, match=r"not trained yet.*bitlaw train tiny --out"):
         open_suite("tiny")
     with pytest.raises(InputError, match="Give the folder's path"):
         open_suite("local")

@@ -77,5 +77,5 @@ def test_unreadable_files_are_named(tmp_path: Path, name: str, content: bytes, t
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gone.txt"):
+    with pytest.raises(InputError, match=r"gone.txt"):
         list(read_texts(tmp_path / "gone.txt"))

@@ -39,7 +39,7 @@ def test_hash_is_blake2b_of_the_content(corpus: Path) -> None:
 def test_evaluation_share_moves_the_border(corpus: Path) -> None:
     half = TextSource(name=str(corpus), split="evaluation", evaluation_share=0.5)
     assert 900 < len(half.hashes()) < 1100
-    with pytest.raises(InputError, match="evaluation_share=1.5"):
+    with pytest.raises(InputError, match=r"evaluation_share=1.5"):
         TextSource(name="sample", evaluation_share=1.5)
 
 

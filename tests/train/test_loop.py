@@ -142,7 +142,7 @@ def test_seeds_change_the_weights(text_file: Path, tmp_path: Path) -> None:
 
 def test_a_lost_loss_is_an_error_and_not_a_checkpoint(text_file: Path, tmp_path: Path) -> None:
     plan = small_plan(text_file, models=[{"name": "neox", **NEOX, "peak_learning_rate": 1e30}])
-    with pytest.raises(NonFiniteError, match="neox: .* Lower peak_learning_rate"):
+    with pytest.raises(NonFiniteError, match=r"neox: .* Lower peak_learning_rate"):
         run(plan, tmp_path)
     assert not list(tmp_path.glob("neox/step-*"))
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_wsd_stays_then_falls_in_a_straight_line() -> None:
 def test_cosine_never_rises_after_warmup() -> None:
     schedule = Schedule(kind="cosine", warmup_tokens=7)
     shares = [schedule.share(t, 300) for t in range(7, 301)]
-    assert all(a >= b for a, b in zip(shares, shares[1:]))
+    assert all(a >= b for a, b in pairwise(shares))
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_a_folder_in_use_is_refused(text_file: Path, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(text_file: Path, tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" if kind == "file" else tmp_path / "file" / "below"
-    with pytest.raises(InputError, match="Cannot write .*Choose another folder"):
+    with pytest.raises(InputError, match=r"Cannot write .*Choose another folder"):
         train(small_plan(text_file), out)
 
 
@@ -150,7 +150,7 @@ def test_a_read_only_folder(text_file: Path, tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(InputError, match="Cannot write .*Permission denied"):
+    with pytest.raises(InputError, match=r"Cannot write .*Permission denied"):
         train(small_plan(text_file), tmp_path / "out")
 
 
