@@ -37,6 +37,7 @@ FORMATS: Mapping[str, Entry] = {
 METHODS: Mapping[str, Entry] = {
     "nearest": Entry(target="bitlaw.quantize.nearest:NEAREST", summary="round each weight to the nearest value (RTN)"),
     "gptq": Entry(target="bitlaw.quantize.gptq:GPTQ", summary="column by column, errors moved to later columns"),
+    "gptaq": Entry(target="bitlaw.quantize.gptaq:GPTAQ", summary="gptq aimed at the 16-bit network's layer outputs"),
 }
 
 SUITES: Mapping[str, Entry] = {

@@ -8,7 +8,8 @@ from bitlaw.errors import HessianError, InputError, NonFiniteError
 from bitlaw.formats import parse_format, quantize_groups
 from bitlaw.formats.integer import IntegerFormat
 from bitlaw.quantize import InputStatistics, find_method, make_variant
-from bitlaw.quantize.gptq import GptqOptions, _blocks, gptq
+from bitlaw.quantize.columns import blocks, units
+from bitlaw.quantize.gptq import GptqOptions, gptq
 
 
 def correlated(features: int, tokens: int, seed: int) -> torch.Tensor:
@@ -116,7 +117,8 @@ def test_block_size_changes_nothing(block_size: int) -> None:
 
 def test_blocks_cover_all_columns_and_start_no_group_behind_stale_ones() -> None:
     for columns, width, size in [(192, 48, 128), (384, 192, 128), (100, 100, 32), (7, 1, 3)]:
-        ranges = _blocks(columns, width, size)
+        groups = [(g, min(g + width, columns)) for g in range(0, columns, width)]
+        ranges = [(cells[0][0], cells[-1][1]) for cells in blocks(units(groups, 1), size)]
         assert [c for a, b in ranges for c in range(a, b)] == list(range(columns))
         assert all(b - a <= max(size, 1) for a, b in ranges)
         starts = {a for a, _ in ranges}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import bitlaw
 from bitlaw.errors import InputError, NonFiniteError
-from bitlaw.quantize import find_method
+from bitlaw.quantize import needs_calibration
 from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
 from bitlaw.suites import SuiteCheckpoint
 from bitlaw.sweep import sweep
@@ -40,7 +40,7 @@ class Job:
 
     def asked(self, variant: Variant) -> Asked:
         """What is asked of one variant; a variant that looks at weights only has no calibration text."""
-        calibrated = variant.method != "none" and find_method(variant.method).calibrated
+        calibrated = needs_calibration(variant)
         return Asked(
             checkpoint=self.checkpoint.checkpoint,
             variant=variant,

@@ -5,7 +5,15 @@ weight`, and a `Method` that joins them; add one line to `catalog.METHODS`. `tes
 it up with every format it can serve.
 """
 
-from bitlaw.quantize.method import Method, find_method, make_variant
-from bitlaw.quantize.statistics import InputStatistics
+from bitlaw.quantize.method import Method, Quantized, find_method, make_variant, needs_calibration
+from bitlaw.quantize.statistics import InputStatistics, WeightGradients
 
-__all__ = ["InputStatistics", "Method", "find_method", "make_variant"]
+__all__ = [
+    "InputStatistics",
+    "Method",
+    "Quantized",
+    "WeightGradients",
+    "find_method",
+    "make_variant",
+    "needs_calibration",
+]

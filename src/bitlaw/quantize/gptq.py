@@ -1,15 +1,12 @@
 """GPTQ (Frantar et al., arXiv 2210.17323, algorithm 1): columns in order, each error moved to the columns after it.
 
-With H = X X^T damped and U upper triangular, U^T U = H^-1:
-
-    q_j = round(w_j)        e_j = (w_j - q_j) / U_jj        w_k -= e_j U_jk  for every k > j
-
-"GPTQ" is several algorithms. What differs between implementations is an option here and part of the record:
-scales from the group as updated so far (`dynamic`, the paper's code and AutoGPTQ) or from the original weights (`static`,
-llm-compressor), damping as a share of the mean diagonal, the order of columns, and where inputs come from
+The loop itself is in columns.py. "GPTQ" is several algorithms. What differs between implementations is an option here
+and part of the record: scales from the group as updated so far (`dynamic`, the paper's code and AutoGPTQ) or from the
+original weights (`static`, llm-compressor), damping, the order of columns, micro-blocks, and where inputs come from
 (`CalibratedOptions`). With `order=activation`, dynamic groups are runs of the reordered columns (AutoGPTQ's desc_act) and
-static ones runs of the stored columns (llm-compressor's static actorder).
-Inputs that were zero on every calibration token carry no weight: their columns are set to 0, as in the authors' code.
+static ones runs of the stored columns (llm-compressor's static actorder); with `group_aware` (GPTQModel) the groups are
+the stored ones either way. Inputs that were zero on every calibration token carry no weight: their columns are set to 0,
+as in the authors' code.
 """
 
 from __future__ import annotations
@@ -19,88 +16,120 @@ from dataclasses import dataclass
 
 import torch
 
-from bitlaw.errors import HessianError, InputError, NonFiniteError
+from bitlaw.errors import HessianError, InputError
 from bitlaw.formats import Format
-from bitlaw.formats.grouping import group_parameters, group_width
-from bitlaw.quantize.method import CalibratedOptions, Method, require_choice
-from bitlaw.quantize.statistics import InputStatistics
+from bitlaw.formats.grouping import group_parameters
+from bitlaw.quantize.columns import arrange, group_ranges, solve_columns
+from bitlaw.quantize.error import output_error
+from bitlaw.quantize.method import CalibratedOptions, Method, require_choice, require_whole
+from bitlaw.quantize.statistics import InputStatistics, Statistics, require_inputs
+
+DAMPING_GRID = tuple(10.0**exponent for exponent in range(-3, 5))
+"""Shares of the mean diagonal that `damping_rule=search` tries (arXiv 2410.12119: 1e-3 .. 1e4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GptqOptions(CalibratedOptions):
-    """Settings of GPTQ; `damping` is a share of the mean diagonal of H, `block_size` only sets how updates are batched."""
+    """Settings of GPTQ; `block_size` only sets how updates are batched.
+
+    damping_rule   `relative`: damping is a share of the mean diagonal of H; `absolute`: in squared input units, H being the
+                   mean of x^T x; `search`: each layer takes the share of DAMPING_GRID with the least output error
+                   tr(dW H dW^T), the smallest share where equal, and `damping` is not looked at
+    micro_block    columns rounded at once without compensation inside; a multiple or a divisor of the group size
+    """
 
     scales: str = "dynamic"
     damping: float = 0.01
+    damping_rule: str = "relative"
     order: str = "none"
+    micro_block: int = 1
     block_size: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice("scales", self.scales, ("dynamic", "static"))
-        require_choice("order", self.order, ("none", "activation"))
+        require_choice("order", self.order, ("none", "activation", "group_aware"))
+        require_choice("damping_rule", self.damping_rule, ("relative", "absolute", "search"))
         if not (isinstance(self.damping, int | float) and math.isfinite(self.damping) and self.damping >= 0):
             raise InputError(f"damping={self.damping} is not usable. Give a share of the mean diagonal such as 0.01.")
+        require_whole("micro_block", self.micro_block, 1)
         if not isinstance(self.block_size, int) or self.block_size < 1:
             raise InputError(f"block_size={self.block_size} is not usable. Give a whole number of columns such as 128.")
 
 
-def gptq(
-    weight: torch.Tensor, statistics: InputStatistics | None, format: Format, options: GptqOptions
-) -> torch.Tensor:
+def gptq(weight: torch.Tensor, statistics: Statistics, format: Format, options: GptqOptions) -> torch.Tensor:
     """Return the GPTQ-quantized weight. weight [out, in] float32 -> [out, in].
 
     Raises HessianError for statistics of the wrong size or that cannot be factorised, NonFiniteError for a bad weight.
     """
-    in_features = weight.shape[1]
-    if statistics is None or statistics.features != in_features:
-        given = "none" if statistics is None else f"[{statistics.features}, {statistics.features}]"
-        raise HessianError(
-            f"a weight of {in_features} inputs needs a Hessian [{in_features}, {in_features}], given {given}"
-        )
-    if not torch.isfinite(weight).all():
-        raise NonFiniteError("the weight holds NaN or infinite values")
-    width = group_width(in_features, format)
-    factor = statistics.inverse_factor(options.damping, options.order)
-    order = statistics.order(options.order)
-    work = torch.where(statistics.unused(), torch.zeros((), device=weight.device), weight)
-    stored_group = (order // width).tolist()
-    static = group_parameters(work, format) if options.scales == "static" else None  # [out, groups, p]
-    # Columns as rows: a column is contiguous, and the update of later columns is one rank-1 product.
-    rest = work.T[order].contiguous()
-    done = torch.empty_like(rest)
-    parameters = torch.empty(0)
-    for start, stop in _blocks(in_features, width, options.block_size):
-        block = rest[start:stop]
-        block_factor = factor[start:stop, start:stop]
-        errors = torch.empty_like(block)
-        for j in range(stop - start):
-            column = start + j
-            if static is not None:
-                parameters = static[:, stored_group[column]]
-            elif column % width == 0:
-                parameters = format.parameters(rest[column : column + width].T)
-            value = format.round(block[j].unsqueeze(-1), parameters).squeeze(-1)
-            done[column] = value
-            errors[j] = (block[j] - value) / block_factor[j, j]
-            block[j + 1 :].addr_(block_factor[j, j + 1 :], errors[j], alpha=-1.0)
-        rest[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1.0)
-    quantized = torch.empty_like(done)
-    quantized[order] = done
-    return quantized.T.contiguous()
+    return solve(weight, require_inputs(weight, statistics), format, options)
 
 
-def _blocks(columns: int, width: int, block_size: int) -> list[tuple[int, int]]:
-    """Return column ranges that are updated together: at most `block_size` long, and no group starts behind stale columns.
+def solve(
+    weight: torch.Tensor,
+    inputs: InputStatistics,
+    format: Format,
+    options: GptqOptions,
+    *,
+    static: torch.Tensor | None = None,
+    alpha: float = 0.0,
+) -> torch.Tensor:
+    """Return the weight quantized with the options' damping. static [out, groups, p]: parameters chosen by the caller.
 
-    Groups of 48, block_size 128: (0, 96), (96, 192), ...      groups of 192: (0, 128), (128, 192), (192, 320), ...
+    alpha: share of GPTAQ's drift correction. Raises HessianError if no damping tried gives a positive definite H.
     """
-    step = max(block_size // width, 1) * width
-    ranges = []
-    for outer in range(0, columns, step):
-        end = min(outer + step, columns)
-        ranges += [(start, min(start + block_size, end)) for start in range(outer, end, block_size)]
-    return ranges
+    work = torch.where(inputs.unused(), torch.zeros((), device=weight.device), weight)
+    if options.damping_rule != "search":
+        return _solve_damped(work, inputs, format, options, options.damping, static, alpha)
+    best: torch.Tensor | None = None
+    least = math.inf
+    failure: HessianError | None = None
+    for share in DAMPING_GRID:
+        try:
+            quantized = _solve_damped(work, inputs, format, options, share, static, alpha)
+        except HessianError as error:
+            failure = error
+            continue
+        error_now = output_error(weight, quantized, inputs.hessian)
+        if best is None or error_now < least:
+            best, least = quantized, error_now
+    if best is None:
+        raise failure or HessianError("no damping was tried")
+    return best
+
+
+def _solve_damped(
+    work: torch.Tensor,
+    inputs: InputStatistics,
+    format: Format,
+    options: GptqOptions,
+    damping: float,
+    static: torch.Tensor | None,
+    alpha: float,
+) -> torch.Tensor:
+    ranges = group_ranges(work.shape[1], format)
+    width = ranges[0][1] if options.order == "group_aware" else 0
+    rule = "absolute" if options.damping_rule == "absolute" else "relative"
+    factor = inputs.inverse_factor(damping, options.order, width=width, rule=rule)
+    order = inputs.order(options.order, width)
+    if static is None and options.scales == "static":
+        static = group_parameters(work, format)  # [out, groups, p]
+    return solve_columns(
+        work,
+        factor,
+        arrange(order, options.order, ranges),
+        format,
+        static=static,
+        micro_block=options.micro_block,
+        block_size=options.block_size,
+        drift=_drift(inputs, factor, order, alpha) if alpha else None,
+    )
+
+
+def _drift(inputs: InputStatistics, factor: torch.Tensor, order: torch.Tensor, alpha: float) -> torch.Tensor:
+    """Return GPTAQ's P = alpha triu(D U^T, 1) U, [in, in] in the order's places; D is the drift, U the factor."""
+    drift = inputs.drift[order][:, order]
+    return alpha * torch.triu(drift @ factor.T, diagonal=1) @ factor
 
 
 GPTQ = Method(name="gptq", options=GptqOptions, function=gptq)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,8 +14,16 @@ import torch
 from bitlaw import catalog
 from bitlaw.errors import InputError
 from bitlaw.formats import Format, parse_format
-from bitlaw.quantize.statistics import InputStatistics
+from bitlaw.formats.grouping import bits_per_weight
+from bitlaw.quantize.statistics import Statistics, WeightGradients
 from bitlaw.records import Scalar, Variant
+
+INPUTS = "inputs"
+"""InputStatistics of what the layer reads."""
+PAIRS = "pairs"
+"""InputStatistics with the drift between the quantized network's inputs and the 16-bit network's."""
+GRADIENTS = "gradients"
+"""WeightGradients of the unquantized model, collected before the first block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +66,77 @@ def require_choice(name: str, value: object, accepted: tuple[str, ...]) -> None:
         raise InputError(f"{name}={value!r} is not known.{hint} Accepted: {', '.join(accepted)}.")
 
 
+def require_whole(name: str, value: object, least: int) -> None:
+    """Raise InputError unless value is a whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name}={value!r} is not usable. Give a whole number of at least {least}.")
+
+
+def require_between(name: str, value: object, low: float, high: float) -> None:
+    """Raise InputError unless value is a number from low to high."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        limits = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+        raise InputError(f"{name}={value!r} is not usable. Give a number {limits}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """What a method made of a layer's weight [out, in], and the bits its storage takes, scales and side tables included."""
+
+    weight: torch.Tensor
+    stored_bits: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFacts:
+    """A layer as a choice between layers sees it: qualified name, weight [out, in], and its gradients where asked for."""
+
+    name: str
+    weight: torch.Tensor
+    gradients: WeightGradients | None = None
+
+
+Function = Callable[[torch.Tensor, Any, Format, Any], torch.Tensor | Quantized]
+Choice = Callable[[Sequence[LayerFacts], Format, Any], Mapping[str, Format | None]]
+
+
+def _needs_of_options(options: Any) -> frozenset[str]:
+    return frozenset({INPUTS} if isinstance(options, CalibratedOptions) else ())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A method: its name, its options and the tensor function.
 
-    `function(weight [out, in] float32, statistics, format, options) -> [out, in]` returns the quantized weight as real
-    numbers on the format's grid. `statistics` is None for a method whose options are not CalibratedOptions.
+    function   (weight [out, in] float32, statistics, format, options) -> [out, in], the quantized weight as real numbers,
+               or a Quantized where storage takes other bits than the format alone; it changes nothing it is given
+    needs      which statistics the function and the choice look at, of INPUTS, PAIRS, GRADIENTS; INPUTS for CalibratedOptions
+    bits       nominal bits per weight P, where not the format's own
+    choose     a choice between the layers of a model: the format of each, None for a layer that stays 16 bit
+    inner      the method and options that quantize the chosen layers, where `choose` is all that the method itself does
     """
 
     name: str
     options: type[Any]
-    function: Callable[[torch.Tensor, InputStatistics | None, Format, Any], torch.Tensor]
+    function: Function
+    needs: Callable[[Any], frozenset[str]] = _needs_of_options
+    bits: Callable[[Format, Any], float] | None = None
+    choose: Choice | None = None
+    inner: Callable[[Any], tuple[Method, Any]] | None = None
 
     @property
     def calibrated(self) -> bool:
-        """Whether the method needs the statistics of layer inputs."""
+        """Whether the function looks at the statistics of layer inputs."""
         return issubclass(self.options, CalibratedOptions)
+
+    def quantize(
+        self, weight: torch.Tensor, statistics: Statistics, format: Format, options: Any, layer: str = "weight"
+    ) -> Quantized:
+        """Return the quantized weight and its stored bits; a function that returns a bare weight stores the format's bits."""
+        made = self.function(weight, statistics, format, options)
+        if isinstance(made, Quantized):
+            return made
+        return Quantized(weight=made, stored_bits=format_bits(weight, format, layer))
 
     def make_options(self, given: Mapping[str, Scalar]) -> Any:
         """Return the options with defaults filled in. Raises InputError naming an unknown option and its near match."""
@@ -87,9 +151,22 @@ class Method:
         return self.options(**given)
 
 
+def format_bits(weight: torch.Tensor, format: Format, layer: str = "weight") -> float:
+    """Return the bits a weight [out, in] takes in a format: codes, scales, zero points."""
+    return weight.numel() * bits_per_weight(weight.shape[1], format, layer)
+
+
 def find_method(name: str) -> Method:
     """Return the method of that name. Raises UnknownName with near matches."""
     return cast(Method, catalog.find("method", name).load())
+
+
+def needs_calibration(variant: Variant) -> bool:
+    """Whether a variant looks at a calibration text, for layer inputs or for gradients."""
+    if variant.method == "none":
+        return False
+    method = find_method(variant.method)
+    return bool(method.needs(method.make_options(variant.options)))
 
 
 def make_variant(method: str, format: str | Format, options: Mapping[str, Scalar] | None = None) -> Variant:
@@ -101,5 +178,12 @@ def make_variant(method: str, format: str | Format, options: Mapping[str, Scalar
         return Variant()
     found = find_method(method)
     grid = parse_format(format) if isinstance(format, str) else format
-    resolved = dataclasses.asdict(found.make_options(options or {}))
-    return Variant(method=method, format=grid.name, bits=float(grid.bits), group_size=grid.group_size, options=resolved)
+    made = found.make_options(options or {})
+    bits = found.bits(grid, made) if found.bits else grid.bits
+    return Variant(
+        method=method,
+        format=grid.name,
+        bits=float(bits),
+        group_size=grid.group_size,
+        options=dataclasses.asdict(made),
+    )

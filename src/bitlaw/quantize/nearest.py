@@ -6,12 +6,10 @@ import torch
 
 from bitlaw.formats import Format, quantize_groups
 from bitlaw.quantize.method import Method, NoOptions
-from bitlaw.quantize.statistics import InputStatistics
+from bitlaw.quantize.statistics import Statistics
 
 
-def nearest(
-    weight: torch.Tensor, statistics: InputStatistics | None, format: Format, options: NoOptions
-) -> torch.Tensor:
+def nearest(weight: torch.Tensor, statistics: Statistics, format: Format, options: NoOptions) -> torch.Tensor:
     """Return the nearest grid value of each weight. weight [out, in] -> [out, in]; statistics are not looked at."""
     return quantize_groups(weight, format)
 

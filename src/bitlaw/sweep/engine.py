@@ -21,9 +21,11 @@ from torch import nn
 from bitlaw.errors import HessianError, InputError, MeasurementError, NonFiniteError
 from bitlaw.formats import Format, parse_format, quantize_groups
 from bitlaw.formats.grouping import bits_per_weight
-from bitlaw.quantize import InputStatistics, Method, find_method
+from bitlaw.quantize import InputStatistics, Method, WeightGradients, find_method
+from bitlaw.quantize.method import GRADIENTS, PAIRS, LayerFacts, Quantized, format_bits, needs_calibration
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep.decoder import Decoder
+from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.layers import LinearLayer, Stream, collect, input_groups, linear_layers, replaced_weights
 from bitlaw.sweep.score import Tally, reference
 
@@ -41,6 +43,8 @@ class _Track:
     options: Any
     evaluation: Stream
     calibration: Stream
+    chosen: dict[str, Format | None] = field(default_factory=dict)
+    gradients: dict[str, WeightGradients] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
     layers: int = 0
@@ -56,25 +60,35 @@ class _Track:
         """Whether the method's inputs come from the network quantized so far."""
         return self.method.calibrated and self.options.upstream == "quantized"
 
-    def quantize(self, layer: LinearLayer, statistics: InputStatistics | None) -> torch.Tensor:
+    @property
+    def pairs(self) -> bool:
+        """Whether the method compares its inputs with those of the 16-bit network."""
+        return PAIRS in self.method.needs(self.options)
+
+    def quantize(self, layer: LinearLayer, statistics: InputStatistics | WeightGradients | None) -> torch.Tensor:
         """Return the layer's quantized weight, [out, in] in the layer's dtype, and keep count of it."""
         original = layer.module.weight.data
         weight = original.float()
         if not torch.isfinite(weight).all():
             raise NonFiniteError(f"{layer.name} holds NaN or infinite weights")
+        format = self.chosen.get(layer.name, self.format)
+        self.parameters += weight.numel()
+        self.signal += float(weight.double().square().sum())
+        if format is None:
+            self.stored_bits += weight.numel() * 16.0
+            return original
         try:
-            quantized = self.method.function(weight, statistics, self.format, self.options)
+            quantized = self.method.quantize(weight, statistics, format, self.options, layer.name)
         except HessianError as error:
             if self.options.on_failure == "raise":
                 raise HessianError(f"{layer.name}: {error}") from error
-            quantized = quantize_groups(weight, self.format, layer.name)
+            rounded = quantize_groups(weight, format, layer.name)
+            quantized = Quantized(weight=rounded, stored_bits=format_bits(weight, format, layer.name))
             self.fallbacks.append(f"{layer.name} rounded to nearest: {error}")
         self.layers += 1
-        self.parameters += weight.numel()
-        self.stored_bits += weight.numel() * bits_per_weight(weight.shape[1], self.format, layer.name)
-        self.signal += float(weight.double().square().sum())
-        self.noise += float((quantized - weight).double().square().sum())
-        return quantized.to(original.dtype)
+        self.stored_bits += quantized.stored_bits
+        self.noise += float((quantized.weight - weight).double().square().sum())
+        return quantized.weight.to(original.dtype)
 
     def seen(self) -> Seen:
         """Return what was counted, or the state `failed`."""
@@ -123,10 +137,11 @@ def sweep(
     """
     decoder = Decoder(model)
     tracks = [_track(v) for v in variants if v.method != "none"]
+    needy = sorted({v.method for v in variants if needs_calibration(v)})
+    if calibration is None and needy:
+        raise InputError(f"Method {needy[0]!r} looks at layer inputs: give a calibration text.")
+    _prepare(decoder, tracks, calibration, batch_windows)
     _check_layers(decoder, tracks)
-    if calibration is None and any(t.method.calibrated for t in tracks):
-        names = sorted({t.method.name for t in tracks if t.method.calibrated})
-        raise InputError(f"Method {names[0]!r} looks at layer inputs: give a calibration text.")
     chunks = _chunks(evaluation, batch_windows, decoder.device)
     entry = [decoder.embed(ids) for ids in chunks]
     calibration_entry: Stream = []
@@ -156,7 +171,25 @@ def _chunks(ids: torch.Tensor, windows: int, device: torch.device) -> list[torch
 def _track(variant: Variant) -> _Track:
     method = find_method(variant.method)
     options = method.make_options(variant.options)
+    if method.inner is not None:
+        method, options = method.inner(options)
     return _Track(variant, method, parse_format(variant.format), options, evaluation=[], calibration=[])
+
+
+def _prepare(decoder: Decoder, tracks: Sequence[_Track], calibration: torch.Tensor | None, batch_windows: int) -> None:
+    """Give every track what it needs of the whole model: gradients, and the choice between layers where it makes one."""
+    layers = [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
+    asked = [find_method(track.variant.method) for track in tracks]
+    options = [method.make_options(track.variant.options) for method, track in zip(asked, tracks, strict=True)]
+    needy = [GRADIENTS in method.needs(made) for method, made in zip(asked, options, strict=True)]
+    gradients: dict[str, WeightGradients] = {}
+    if calibration is not None and any(needy):
+        gradients = collect_gradients(decoder, layers, _chunks(calibration, batch_windows, decoder.device))
+    facts = [LayerFacts(name=n.name, weight=n.module.weight.data, gradients=gradients.get(n.name)) for n in layers]
+    for track, method, made, needs in zip(tracks, asked, options, needy, strict=True):
+        track.gradients = gradients if needs else {}
+        if method.choose is not None:
+            track.chosen = dict(method.choose(facts, track.format, made))
 
 
 def _check_layers(decoder: Decoder, tracks: Sequence[_Track]) -> None:
@@ -164,7 +197,9 @@ def _check_layers(decoder: Decoder, tracks: Sequence[_Track]) -> None:
     for index in range(len(decoder.blocks)):
         for layer in linear_layers(decoder, index):
             for track in tracks:
-                bits_per_weight(layer.module.in_features, track.format, layer.name)
+                format = track.chosen.get(layer.name, track.format)
+                if format is not None:
+                    bits_per_weight(layer.module.in_features, format, layer.name)
 
 
 def _walk_block(
@@ -181,6 +216,8 @@ def _walk_block(
     # In the first block every calibration stream is still the shared one, and so are its statistics.
     if any(t.calibration is shared or not t.own_calibration for t in calibrated):
         shared_statistics, behind = collect(decoder, index, groups, shared)
+    elif any(t.pairs for t in calibrated):
+        behind = [decoder.run_block(index, hidden) for hidden in shared]
     for track in running:
         started = time.perf_counter()
         try:
@@ -208,17 +245,19 @@ def _quantize_block(
 ) -> dict[str, torch.Tensor]:
     """Return the quantized weight of every layer of the block, by name."""
     if not track.method.calibrated:
-        return {layer.name: track.quantize(layer, None) for layer in layers}
+        return {layer.name: track.quantize(layer, track.gradients.get(layer.name)) for layer in layers}
     weights: dict[str, torch.Tensor] = {}
+    beside = shared if track.pairs else None
     if track.options.within_block == "sequential":
         for group in groups:
-            with replaced_weights(layers, weights):
-                (statistics,), _ = collect(decoder, index, [group], track.calibration)
+            (statistics,), _ = collect(
+                decoder, index, [group], track.calibration, weights=weights, full_precision=beside
+            )
             weights |= {layer.name: track.quantize(layer, statistics) for layer in group}
         return weights
     of_groups = shared_statistics
     if track.own_calibration and track.calibration is not shared:
-        of_groups, _ = collect(decoder, index, groups, track.calibration)
+        of_groups, _ = collect(decoder, index, groups, track.calibration, full_precision=beside)
     for group, statistics in zip(groups, of_groups, strict=True):
         weights |= {layer.name: track.quantize(layer, statistics) for layer in group}
     return weights

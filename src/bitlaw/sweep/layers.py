@@ -52,17 +52,34 @@ def input_groups(decoder: Decoder, index: int, hidden: torch.Tensor) -> list[lis
 
 
 def collect(
-    decoder: Decoder, index: int, groups: Sequence[Sequence[LinearLayer]], stream: Stream
+    decoder: Decoder,
+    index: int,
+    groups: Sequence[Sequence[LinearLayer]],
+    stream: Stream,
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    full_precision: Stream | None = None,
 ) -> tuple[list[InputStatistics], Stream]:
-    """Run a block on a calibration stream; return the statistics of each group's input and the stream behind the block."""
-    statistics = [InputStatistics(group[0].module.in_features, decoder.device) for group in groups]
-    of_layer = {group[0].name: s for group, s in zip(groups, statistics, strict=True)}
+    """Run a block on a calibration stream; return the statistics of each group's input and the stream behind the block.
+
+    weights: other weights of the block's layers, by name, for this run. full_precision: the 16-bit network's stream at
+    this depth, whose inputs (with the block's own weights) are counted beside the stream's as drift.
+    """
+    firsts = [group[0] for group in groups]
+    statistics = [InputStatistics(layer.module.in_features, decoder.device) for layer in firsts]
+    of_layer = {layer.name: s for layer, s in zip(firsts, statistics, strict=True)}
+    beside: dict[str, torch.Tensor] = {}
 
     def note(layer: LinearLayer, inputs: torch.Tensor) -> None:
-        of_layer[layer.name].add(inputs)
+        of_layer[layer.name].add(inputs, beside.get(layer.name))
 
-    with _watched([group[0] for group in groups], note):
-        behind = [decoder.run_block(index, hidden) for hidden in stream]
+    behind = []
+    for number, hidden in enumerate(stream):
+        if full_precision is not None:
+            with _watched(firsts, lambda layer, inputs: beside.update({layer.name: inputs})):
+                decoder.run_block(index, full_precision[number])
+        with replaced_weights(linear_layers(decoder, index), weights or {}), _watched(firsts, note):
+            behind.append(decoder.run_block(index, hidden))
     return statistics, behind
 
 
