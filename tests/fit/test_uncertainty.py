@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bitlaw.errors import InputError
 from bitlaw.fit import INTERVAL_KINDS, Fit, Intervals, Noise, Table, fit
 from bitlaw.fit.bootstrap import checkpoint_weights, model_weights
 from bitlaw.fit.clustered import clustered
@@ -38,7 +39,7 @@ def test_clustered_covariance_equals_the_plain_matrix_formula() -> None:
         meat += np.outer(score, score)
         columns.append(rest[:, rows] @ root @ slopes[rows] @ bread @ contrast)
     found = clustered(slopes, residuals, labels)
-    np.testing.assert_allclose(found.covariance, bread @ meat @ bread, rtol=1e-9)
+    np.testing.assert_allclose(found.matrix(), bread @ meat @ bread, rtol=1e-9)
     inner = np.stack(columns, axis=1).T @ np.stack(columns, axis=1)
     expected = np.trace(inner) ** 2 / np.trace(inner @ inner)
     assert found.degrees_of_freedom(contrast) == pytest.approx(expected, rel=1e-9)
@@ -52,7 +53,7 @@ def test_rows_as_groups_give_the_leverage_corrected_sandwich() -> None:
     leverage = np.einsum("ni,ij,nj->n", slopes, bread, slopes)
     meat = (slopes * (residuals**2 / (1 - leverage))[:, None]).T @ slopes
     found = clustered(slopes, residuals, np.arange(len(labels)))
-    np.testing.assert_allclose(found.covariance, bread @ meat @ bread, rtol=1e-9)
+    np.testing.assert_allclose(found.matrix(), bread @ meat @ bread, rtol=1e-9)
 
 
 def test_three_models_leave_one_degree_of_freedom_for_size_and_two_for_tokens() -> None:
@@ -170,3 +171,33 @@ def test_scatter_of_a_table_without_model_names_uses_sizes() -> None:
     assert list(named) == list(unnamed) == list(DEMO)
     for name, ends in named.items():
         assert unnamed[name] == pytest.approx(ends)
+
+
+def test_a_direction_that_groups_determine_exactly_has_no_end() -> None:
+    """Two models determine alpha exactly: by model nothing is left to judge it by, while beta is judged within them."""
+    table = FEW.draw(np.random.default_rng(1)).where(model=("m0", "m2"))
+    result = fit(UNIFIED, table, intervals=Intervals(kind="clustered-model"))
+    assert result.standard_errors["alpha"] == np.inf
+    assert result.intervals["alpha"] == (0.0, 4.0)  # the bounds of the law
+    assert np.isfinite(result.standard_errors["beta"])
+    low, high = result.band({"parameters": 1e6, "tokens": 1e6, "bits": 2.0})
+    assert low < 1e-10
+    assert high > 1e10
+    assert Fit.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_as_many_rows_as_parameters_leave_no_interval() -> None:
+    table = FEW.draw(np.random.default_rng(1)).where(model="m0", bits=2).take(np.array([0, 5]))
+    result = fit("ouyang2024-tokens", table)
+    assert result.interval_kind == "clustered-row"
+    assert result.standard_errors["beta"] == np.inf
+    assert result.intervals["beta"] == (0.0, 4.0)
+
+
+def test_one_model_is_judged_by_its_checkpoints_and_one_checkpoint_by_its_rows() -> None:
+    table = FEW.draw(np.random.default_rng(1)).where(model="m0")
+    assert fit("ouyang2024-tokens", table.where(bits=2)).interval_kind == "clustered-checkpoint"
+    one = fit("ouyang2024-bits", table.where(step=5))
+    assert one.interval_kind == "clustered-row"
+    with pytest.raises(InputError, match="One model cannot be resampled"):
+        fit("ouyang2024-bits", table, intervals=Intervals(kind="bootstrap-model"))

@@ -1,14 +1,16 @@
 """Uncertainty from groups of related rows: sandwich covariance with the CR2 correction, and its degrees of freedom.
 
-Rows are scaled by their standard deviation, X [n, p] slopes and e [n] residuals; M = (X'X)^-1. For each group g:
+Rows are scaled by their standard deviation, X [n, p] slopes and e [n] residuals. X = U R with orthonormal U, so that
+point = R^-1 u; in the coordinates u, for each group g with rows U_g:
 
-    A_g = (I - X_g M X_g')^(-1/2)                makes e_g as large as its truth is on average
-    V   = sum_g M X_g' A_g e_g e_g' A_g X_g M    covariance of the point
+    A_g = (I - U_g U_g')^(-1/2)          makes e_g as large as its truth is on average
+    V   = sum_g U_g' A_g e_g e_g' A_g U_g                 covariance of u
 
-A contrast c'point has variance c'Vc and, by Satterthwaite under independent rows, degrees of freedom
-(tr Q)^2 / tr(Q^2), Q_gh = c'(G_g [g=h] - C_g M C_h')c with G_g = M X_g' A_g^2 X_g M and C_g = M X_g' A_g X_g.
-Few groups give few degrees of freedom and wide intervals: three sizes leave about one for the exponent of size.
-Bell and McCaffrey 2002; Pustejovsky and Tipton 2018, section 2.
+A contrast c'u has, by Satterthwaite under independent rows, degrees of freedom (tr Q)^2 / tr(Q^2), with
+Q_gh = c'(S_g [g=h] - T_g T_h)c, S_g = U_g' A_g^2 U_g and T_g = U_g' A_g U_g. Its variance is c'Vc. tr Q is c'c unless
+a group alone determines part of the contrast (two models and an exponent of size): then nothing is left to judge that
+part by, and the variance is infinite. Few groups give few degrees of freedom and wide intervals: three sizes
+leave about one for the exponent of size. Bell and McCaffrey 2002; Pustejovsky and Tipton 2018, section 2.
 """
 
 from __future__ import annotations
@@ -21,50 +23,70 @@ from numpy.typing import NDArray
 from bitlaw.laws.law import Array
 
 Groups = NDArray[np.int64]
+JUDGED = 0.99  # tr Q / c'c below which part of a contrast is determined by single groups
+DETERMINED = 1e-8  # what a group leaves of a direction that it determines alone
+UNKNOWN = 1e-10  # singular value of the scaled slopes, of the largest, below which no row tells a direction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clustered:
-    """What every interval is computed from: covariance [p, p], and for the degrees of freedom M, G [g, p, p], C [g, p, p]."""
+    """What every interval is computed from: R^-1 [p, p], V [p, p], S [g, p, p] and T [g, p, p]."""
 
+    turn: Array
     covariance: Array
-    bread: Array
     squares: Array
     crosses: Array
 
     def variance(self, contrast: Array) -> Array:
-        """Return the variance of contrast . point; contrast [..., p]."""
-        return np.asarray(np.einsum("...i,ij,...j->...", contrast, self.covariance, contrast))
+        """Return the variance of contrast . point; contrast [..., p]. Infinite where the groups leave nothing to judge by."""
+        c = contrast @ self.turn
+        expected, _ = self._moments(c)
+        plain = np.sum(c**2, axis=-1)
+        found = np.maximum(np.einsum("...i,ij,...j->...", c, self.covariance, c), 0.0)
+        return np.asarray(np.where(expected > JUDGED * plain, found, np.inf))
 
     def degrees_of_freedom(self, contrast: Array) -> Array:
         """Return Satterthwaite's degrees of freedom of contrast . point; contrast [..., p]. At least 0.5."""
-        crossed = np.einsum("...i,gij->...gj", contrast, self.crosses)
-        between = -np.einsum("...gi,ij,...hj->...gh", crossed, self.bread, crossed)
-        own = np.einsum("...i,gij,...j->...g", contrast, self.squares, contrast)
-        groups = np.arange(own.shape[-1])
-        between[..., groups, groups] += own
-        trace = np.trace(between, axis1=-2, axis2=-1)
-        squared = np.sum(between**2, axis=(-2, -1))
+        trace, squared = self._moments(contrast @ self.turn)
         return np.asarray(np.maximum(trace**2 / np.maximum(squared, 1e-300), 0.5))
+
+    def matrix(self) -> Array:
+        """Return the covariance of the point, [p, p]."""
+        return np.asarray(self.turn @ self.covariance @ self.turn.T)
+
+    def _moments(self, c: Array) -> tuple[Array, Array]:
+        """Return (tr Q, tr Q^2): the variance expected of independent rows, and what its scatter follows from."""
+        crossed = np.einsum("...i,gij->...gj", c, self.crosses)
+        q = -np.einsum("...gi,...hi->...gh", crossed, crossed)
+        groups = np.arange(len(self.squares))
+        q[..., groups, groups] += np.einsum("...i,gij,...j->...g", c, self.squares, c)
+        return np.trace(q, axis1=-2, axis2=-1), np.sum(q**2, axis=(-2, -1))
 
 
 def clustered(slopes: Array, residuals: Array, groups: Groups) -> Clustered:
-    """Return the clustered covariance. slopes [n, p] and residuals [n] in standard deviations, groups [n] of labels."""
-    bread: Array = np.linalg.pinv(slopes.T @ slopes, rcond=1e-14, hermitian=True).astype(float)
+    """Return the clustered covariance. slopes [n, p] and residuals [n] in standard deviations, groups [n] of labels.
+
+    A direction that no row tells gets no variance; design warnings name it.
+    """
+    length = np.sqrt(np.sum(slopes**2, axis=0))
+    length = np.where(length > 0, length, 1.0)
+    u, singular, turn = np.linalg.svd(slopes / length, full_matrices=False)
+    told = singular > UNKNOWN * singular[0]
+    u = u * told
+    inverse = turn.T * np.where(told, 1.0 / np.where(told, singular, 1.0), 0.0) / length[:, None]
     p = slopes.shape[1]
     covariance = np.zeros((p, p))
     squares, crosses = [], []
     for group in np.unique(groups):
         rows = groups == group
-        x, e = slopes[rows], residuals[rows]
-        basis, triangle = np.linalg.qr(x)
-        hat, turn = np.linalg.eigh(triangle @ bread @ triangle.T)
-        left = 1.0 - np.clip(hat, 0.0, 1.0)
-        grow = np.where(left > 1e-8, 1.0 / np.sqrt(np.maximum(left, 1e-8)), 0.0)
-        inside = basis @ turn
-        adjusted = x + inside @ ((grow - 1.0)[:, None] * (inside.T @ x))  # A_g X_g
-        score = bread @ (adjusted.T @ e)
+        own, e = u[rows], residuals[rows]
+        # (I - U_g U_g')^(-1/2) U_g = U_g (I - U_g'U_g)^(-1/2), with a p x p matrix under the root.
+        hat, vectors = np.linalg.eigh(own.T @ own)
+        left = 1.0 - hat
+        grow = np.where(left > DETERMINED, 1.0 / np.sqrt(np.maximum(left, DETERMINED)), 0.0)
+        adjusted = own @ (vectors * grow) @ vectors.T
+        score = adjusted.T @ e
         covariance += np.outer(score, score)
-        squares.append(bread @ (adjusted.T @ adjusted) @ bread)
-        crosses.append(bread @ (adjusted.T @ x))
-    return Clustered(covariance=covariance, bread=bread, squares=np.stack(squares), crosses=np.stack(crosses))
+        squares.append(adjusted.T @ adjusted)
+        crosses.append(adjusted.T @ own)
+    return Clustered(turn=inverse, covariance=covariance, squares=np.stack(squares), crosses=np.stack(crosses))

@@ -19,6 +19,7 @@ from bitlaw.fit.table import NUMBERS, Table
 from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
 
+FEWEST_GROUPS = 3  # models or checkpoints below which they cannot be the groups of default intervals
 SCORE_THRESHOLD = 5e-4  # nats: below it, paired noise of a few thousand tokens is as large as the degradation
 
 
@@ -52,8 +53,8 @@ def fit(
     generator = np.random.default_rng(seed)
     solution = solve(problem, noise, start_points(problem, starts, generator))
     warnings = [*rows.warnings, *design_warnings(law, rows, problem, solution)]
-    kind = _choose(intervals.kind, rows)
-    groups = {by: rows.clusters(by) for by in ("model", "checkpoint")}
+    groups = {by: rows.clusters(by) for by in ("model", "checkpoint")} | {"row": np.arange(len(rows))}
+    kind = _choose(intervals.kind, groups)
     clusters, points, words = _uncertainty(problem, solution, kind, intervals, groups, rows, generator)
     warnings += [f"{words[1]}"] if words[1] else []
     errors, freedom, bounds = _intervals(problem, solution, clusters, points, intervals.level)
@@ -89,7 +90,7 @@ def fit(
         data=_describe(rows),
         seed=seed,
         warnings=tuple(warnings),
-        covariance=clusters.covariance if clusters else np.cov(points.T).reshape(len(problem.free), -1),
+        covariance=clusters.matrix() if clusters else np.cov(points.T).reshape(len(problem.free), -1),
         clusters=clusters,
         draws=np.concatenate([drawn[name] for name in problem.free], axis=1)
         if drawn
@@ -153,11 +154,13 @@ def _describe(rows: Table) -> Data:
     )
 
 
-def _choose(kind: str, rows: Table) -> str:
+def _choose(kind: str, groups: Mapping[str, Groups]) -> str:
     if kind != "auto":
         return kind
-    sizes = len(np.unique(rows["parameters"])) if "parameters" in rows else 0
-    return "clustered-model" if sizes >= 3 else "clustered-checkpoint"
+    for by in ("model", "checkpoint"):
+        if len(np.unique(groups[by])) >= FEWEST_GROUPS:
+            return f"clustered-{by}"
+    return "clustered-row"
 
 
 def _uncertainty(
@@ -184,6 +187,8 @@ def _uncertainty(
         words = f"sandwich covariance over {count} {by}s (CR2), Student t with Satterthwaite degrees of freedom"
         return found, none, (words, "")
     y, counts = problem.y[None], np.ones((1, len(rows)))
+    if kind == "bootstrap-model" and groups["model"].max() == 0:
+        raise InputError("One model cannot be resampled: every draw is the same. Use intervals by checkpoint.")
     if kind == "bootstrap-model":
         sizes = rows["parameters"] if "parameters" in rows else groups["model"].astype(float)
         distinct = min(2, len(np.unique(sizes)))

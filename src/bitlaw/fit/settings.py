@@ -11,6 +11,7 @@ INTERVAL_KINDS = (
     "auto",
     "clustered-model",
     "clustered-checkpoint",
+    "clustered-row",
     "bootstrap-model",
     "bootstrap-checkpoint",
     "parametric",
@@ -47,11 +48,11 @@ class Noise:
 class Intervals:
     """How uncertainty is computed, at which level, and with how many replicates where it is a bootstrap.
 
-    clustered-model, clustered-checkpoint: sandwich covariance over groups of related rows with the CR2 small-sample
-        correction and Student t quantiles of Satterthwaite's degrees of freedom; no replicates.
+    clustered-model, clustered-checkpoint, clustered-row: sandwich covariance over groups of related rows with the CR2
+        small-sample correction and Student t quantiles of Satterthwaite's degrees of freedom; no replicates.
     bootstrap-model, bootstrap-checkpoint: rows resampled by model, or by checkpoint within each model.
     parametric: tables simulated from the fitted law and noise, correlated within models and checkpoints.
-    auto: clustered by model with three or more sizes, else by checkpoint; the Fit says which.
+    auto: clustered by model if there are three or more, else by checkpoint, else by row; the Fit says which.
     """
 
     kind: str = "auto"
