@@ -8,7 +8,6 @@ import re
 import matplotlib
 import numpy as np
 import pytest
-from simulated_suite import PLANTED, SIZES, TOKENS, planted_qid, simulate
 
 from bitlaw.fit import Table, fit
 from bitlaw.records import Variant
@@ -24,6 +23,7 @@ from bitlaw.report.figures import (
     qid_figure,
     small_scale,
 )
+from tests.report.simulated_suite import PLANTED, SIZES, TOKENS, planted_qid, simulate
 
 MEASUREMENTS = simulate()
 (EXPERIMENT,) = sort_experiments(MEASUREMENTS)

@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from simulated_suite import SIZES, simulate
 
 from bitlaw.errors import InputError
 from bitlaw.fit import Fit, Table, fit
@@ -18,6 +17,7 @@ from bitlaw.records import Seen
 from bitlaw.report import report
 from bitlaw.report.page import render
 from bitlaw.store import open_store
+from tests.report.simulated_suite import SIZES, simulate
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
@@ -320,14 +320,14 @@ class Blocker:
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Blocker())
 sys.path.insert(0, sys.argv[1])
-from simulated_suite import simulate
+from tests.report.simulated_suite import simulate
 from bitlaw.report import report
 print(report(simulate(bits=(2.0,)), sys.argv[2]))
 """
 
 
 def test_the_page_is_made_without_torch(tmp_path):
-    command = [sys.executable, "-W", "error", "-c", BLOCKED, str(Path(__file__).parent), str(tmp_path / "report.html")]
+    command = [sys.executable, "-W", "error", "-c", BLOCKED, str(Path(__file__).parents[2]), str(tmp_path / "report.html")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "report.html").stat().st_size > 100_000

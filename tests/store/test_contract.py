@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_samples import measurements, sample
 
 from bitlaw.errors import InputError, StoreError, UnknownName
 from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store, records
+from tests.store.store_samples import measurements, sample
 
 BACKENDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: open_store(folder / "runs.db")}
 

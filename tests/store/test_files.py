@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_samples import measurements, sample
 
 from bitlaw.errors import InputError
 from bitlaw.records import COLUMNS
 from bitlaw.store import DERIVED, export_csv, export_parquet, import_csv, import_parquet, open_store
+from tests.store.store_samples import measurements, sample
 
 KINDS = {"csv": (export_csv, import_csv), "parquet": (export_parquet, import_parquet)}
 

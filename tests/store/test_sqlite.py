@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_samples import sample
 
 from bitlaw.errors import InputError, StoreError
 from bitlaw.records import COLUMNS
 from bitlaw.store import open_store
 from bitlaw.store.sqlite import MIGRATIONS, SQLiteStore
+from tests.store.store_samples import sample
 
 
 def test_the_newest_schema_has_the_columns_of_records(tmp_path):
@@ -167,7 +167,7 @@ def test_a_changed_row_is_noticed(tmp_path):
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from store_samples import sample
+from tests.store.store_samples import sample
 from bitlaw.store import open_store
 with open_store(sys.argv[1]) as store:
     for number in range(int(sys.argv[3]), 100_000):
@@ -180,7 +180,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
     path = tmp_path / "runs.db"
     begin = 0
     for lines in (1, 7, 20):
-        command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent), str(begin)]
+        command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parents[2]), str(begin)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             said = [int(writer.stdout.readline()) for _ in range(lines)]
             writer.send_signal(signal.SIGKILL)
