@@ -327,7 +327,15 @@ print(report(simulate(bits=(2.0,)), sys.argv[2]))
 
 
 def test_the_page_is_made_without_torch(tmp_path):
-    command = [sys.executable, "-W", "error", "-c", BLOCKED, str(Path(__file__).parents[2]), str(tmp_path / "report.html")]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        BLOCKED,
+        str(Path(__file__).parents[2]),
+        str(tmp_path / "report.html"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "report.html").stat().st_size > 100_000
