@@ -1,0 +1,22 @@
+"""Fast paths of functions in `quantize` and `formats`, in Triton, each with the torch code it replaces as its oracle.
+
+    gptq_block.py   the column loop of GPTQ: one launch for a block of columns, any number of rows
+
+To add one: a file with the kernel and one Python function that launches it, a test in tests/kernels that compares it
+with the torch code on random and adversarial input (on a CPU through Triton's interpreter), and a line above.
+Importing this room does not import Triton; `available()` says whether a kernel can run on a device.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+
+def available(device: torch.device) -> bool:
+    """Whether Triton kernels run on tensors of this device."""
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+__all__ = ["available"]
