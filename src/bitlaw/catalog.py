@@ -29,9 +29,28 @@ class Entry:
 
 
 FORMATS: Mapping[str, Entry] = {
-    "int": Entry(
-        target="bitlaw.formats.integer:IntegerFormat", summary="integers of 2-8 bits, scaled per group or row"
+    "int": Entry(target="bitlaw.formats.integer:IntegerFormat", summary="integers of 2-8 bits with a float scale"),
+    "int1.58": Entry(target="bitlaw.formats.ternary:TernaryFormat", summary="-1, 0, 1 times a scale (BitNet b1.58)"),
+    "mxint": Entry(
+        target="bitlaw.formats.microscaling:MicroscalingFormat",
+        summary="integers of 2-8 bits with a power-of-two scale",
     ),
+    "mxfp": Entry(
+        target="bitlaw.formats.microscaling:MicroscalingFormat",
+        summary="small floats with a power-of-two scale (OCP MX)",
+    ),
+    "nvfp4": Entry(
+        target="bitlaw.formats.nvfp4:NvFp4Format", summary="FP4 in blocks with an FP8 scale, and one a tensor"
+    ),
+    "fp": Entry(
+        target="bitlaw.formats.floating:FloatFormat", summary="small floats (FP8, FP6, FP4, ...) with a float scale"
+    ),
+    "nf4": Entry(target="bitlaw.formats.normal_float:TableFormat", summary="normal quantiles (QLoRA, bitsandbytes)"),
+    "fp4bnb": Entry(target="bitlaw.formats.normal_float:TableFormat", summary="the FP4 table of bitsandbytes"),
+    "quantile": Entry(
+        target="bitlaw.formats.fitted_codebook:CodebookFormat", summary="quantiles of the group as codebook"
+    ),
+    "kmeans": Entry(target="bitlaw.formats.fitted_codebook:CodebookFormat", summary="cluster means as codebook (CMPQ)"),
 }
 
 METHODS: Mapping[str, Entry] = {

@@ -8,8 +8,9 @@ of GPTQ (Frantar et al., arXiv 2210.17323, public code):
     asymmetric   lo = min(w, 0), hi = max(w, 0), scale = (hi - lo) / (2^bits - 1), zero_point = round(-lo / scale)
     symmetric    scale = 2 max|w| / (2^bits - 1), zero_point = 2^(bits - 1)     (levels -2^(bits-1) .. 2^(bits-1) - 1)
 
-A group of zeros has lo = -1, hi = 1, and stays zero. Stored cost of a group: a 16-bit scale and, unless symmetric, a
-zero point of `bits` bits; scales are not rounded to 16 bits here.
+`_p99.9` takes percentiles for the ends, `_mse` searches a shrunk range (`scale_rules`). A group of zeros has lo = -1,
+hi = 1, and stays zero. A group that holds NaN or infinity does not come out finite. Stored cost of a group: a 16-bit
+scale and, unless symmetric, a zero point of `bits` bits; scales are not rounded to 16 bits here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Self
 import torch
 
 from bitlaw.errors import InputError
-from bitlaw.formats.base import require_group_size
+from bitlaw.formats.scale_rules import RULE_PATTERN, reach, require_rule, search
+from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
 
 SCALE_BITS = 16
 
@@ -34,37 +36,62 @@ def whole_bits(bits: object) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegerFormat:
-    """Integer grid of `bits` bits; `group_size` 0 is one group a row. Names: `int4_g128`, `int3_row_sym`."""
+class IntegerFormat(Scoped):
+    """Integer grid of `bits` bits. Names: `int4_g128`, `int3_row_sym`, `int4_g32_mse`, `int8_tensor_sym_p99.9`."""
 
     bits: int
-    group_size: int = 128
     symmetric: bool = False
+    rule: str = "absmax"
 
     def __post_init__(self) -> None:
         whole_bits(self.bits)
-        require_group_size(self.group_size)
+        super().__post_init__()
+        require_rule(self.rule)
 
     @property
     def name(self) -> str:
         """Canonical name."""
-        group = f"g{self.group_size}" if self.group_size else "row"
-        return f"int{self.bits}_{group}" + ("_sym" if self.symmetric else "")
+        rule = "" if self.rule == "absmax" else f"_{self.rule}"
+        return f"int{self.bits}_{self.scope}" + "_sym" * self.symmetric + rule
 
     @classmethod
     def parse(cls, name: str) -> Self:
         """Return the format of a name such as `int4_g128_sym`."""
-        match = re.fullmatch(r"int([0-9.]+)_(?:g(\d+)|row)(_sym)?", name)
+        match = re.fullmatch(rf"int([0-9.]+)_({GROUP_PATTERN})(_sym)?(?:_({RULE_PATTERN}))?", name)
         if not match:
             raise InputError(
-                f"Format {name!r} is not of the form int<bits>_g<group size> or int<bits>_row, with _sym for symmetric. "
-                "For example int4_g128."
+                f"Format {name!r} is not of the form int<bits>_<{GROUP_FORM}>, with _sym for symmetric and then _mse or "
+                "_p<percentile> for another scale rule. For example int4_g128."
             )
-        bits, group, symmetric = match.groups()
-        return cls(bits=whole_bits(bits), group_size=int(group) if group else 0, symmetric=bool(symmetric))
+        bits, scope, symmetric, rule = match.groups()
+        return cls(bits=whole_bits(bits), **parse_scope(scope, name), symmetric=bool(symmetric), rule=rule or "absmax")
+
+    @classmethod
+    def examples(cls) -> tuple[str, ...]:
+        """Return names that cover the family."""
+        widths = [f"int{bits}_{rest}" for bits in range(2, 9) for rest in ("g128", "g128_sym")]
+        scopes = [f"int4_{rest}" for rest in ("row", "row_sym", "tensor", "tensor_sym", "g32_short")]
+        rules = [f"int4_{rest}" for rest in ("g128_mse", "g128_sym_mse", "row_p99.9", "tensor_sym_p99.9")]
+        return (*widths, *scopes, *rules)
 
     @property
-    def parameter_bits(self) -> float:
+    def grid(self) -> str:
+        """The values of a group before scaling."""
+        if self.symmetric:
+            return f"whole numbers {-(2 ** (self.bits - 1))} to {2 ** (self.bits - 1) - 1}"
+        return f"whole numbers 0 to {self.highest_code}, minus the zero point"
+
+    @property
+    def scale_rule(self) -> str:
+        """How the scale is chosen."""
+        ends = {"absmax": "max", "mse": "max, shrunk for least squared error"}.get(
+            self.rule, f"{self.rule[1:]} % quantile"
+        )
+        formula = "2 {} of |w|" if self.symmetric else "(hi - lo of w and 0, by {})"
+        return formula.format(ends) + f" / {self.highest_code}; ties even"
+
+    @property
+    def group_bits(self) -> float:
         """Bits of one group's scale and zero point."""
         return SCALE_BITS + (0 if self.symmetric else self.bits)
 
@@ -73,17 +100,23 @@ class IntegerFormat:
         """The largest code, 2^bits - 1."""
         return int(2**self.bits - 1)
 
-    def parameters(self, group: torch.Tensor) -> torch.Tensor:
+    def choose(self, group: torch.Tensor) -> torch.Tensor:
         """Return scale and zero point. group [..., n] -> [..., 2]."""
+        if self.rule == "mse":
+            return search(group, self._shrunk, self.round)
+        return self._shrunk(group, 1.0)
+
+    def _shrunk(self, group: torch.Tensor, factor: float | torch.Tensor) -> torch.Tensor:
+        """Return scale and zero point of the range times a factor, a number or [...]."""
         if self.symmetric:
-            hi = group.abs().amax(-1)
+            hi = reach(group.abs(), self.rule)
             lo = -hi
         else:
-            hi = group.amax(-1).clamp_min(0.0)
-            lo = group.amin(-1).clamp_max(0.0)
+            hi = reach(group, self.rule).clamp_min(0.0)
+            lo = -reach(-group, self.rule).clamp_min(0.0)
         empty = hi == lo
-        hi = torch.where(empty, 1.0, hi)
-        lo = torch.where(empty, -1.0, lo)
+        hi = torch.where(empty, 1.0, hi) * factor
+        lo = torch.where(empty, -1.0, lo) * factor
         scale = (hi - lo) / self.highest_code
         zero = torch.full_like(scale, 2.0 ** (self.bits - 1)) if self.symmetric else torch.round(-lo / scale)
         return torch.stack((scale, zero), -1)
@@ -95,4 +128,16 @@ class IntegerFormat:
 
     def round(self, values: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
         """Return the nearest grid value. values [..., m], parameters [..., 2] -> [..., m]."""
-        return (self.codes(values, parameters) - parameters[..., 1:2]) * parameters[..., 0:1]
+        scale, zero = parameters[..., 0:1], parameters[..., 1:2]
+        levels = (values / scale).round_()
+        if self.symmetric:
+            half = 2 ** (self.bits - 1)
+            levels.clamp_(-half, half - 1)
+        else:
+            levels.add_(zero).clamp_(0, self.highest_code).sub_(zero)
+        return levels.mul_(scale)
+
+    def values(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return every value of a group, ascending. parameters [..., 2] -> [..., 2^bits]."""
+        codes = torch.arange(2.0**self.bits, device=parameters.device, dtype=parameters.dtype)
+        return (codes - parameters[..., 1:2]) * parameters[..., 0:1]
