@@ -20,13 +20,13 @@ _LARGEST = tl.constexpr(2097152.0)
 
 
 @triton.jit
-def _round_to_even(x):  # type: ignore[no-untyped-def]
+def _round_to_even(x):
     clipped = tl.minimum(tl.maximum(x, -_LARGEST), _LARGEST)
     return (clipped + _ROUNDER) - _ROUNDER
 
 
 @triton.jit
-def _columns(  # type: ignore[no-untyped-def]
+def _columns(
     block, factor, parameters, highest, symmetric, values, errors,
     rows, factor_stride,
     COLUMNS: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, DYNAMIC: tl.constexpr,
