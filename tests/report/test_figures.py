@@ -21,8 +21,8 @@ from bitlaw.report.figures import (
     loss_figure,
     predicted_figure,
     qid_figure,
-    small_scale,
 )
+from bitlaw.report.series import small_scale
 from tests.report.simulated_suite import PLANTED, SIZES, TOKENS, planted_qid, simulate
 
 MEASUREMENTS = simulate()

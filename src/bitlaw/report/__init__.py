@@ -1,12 +1,15 @@
 """One self-contained HTML page from measurements: figures, tables, fits, and the conditions of every number.
 
     from bitlaw.report import report
-    report("runs.db" opened with open_store, "report.html")
+    report("runs.db", "report.html")
 
     experiments.py   measurements -> experiments (suite and text) -> setups (a way of quantizing) -> points; pure
-    figures.py       points and fits -> panels of plain arrays; pure
-    tables.py        points and fits -> rows of cells; conditions, failures, what was left out; pure
-    words.py         numbers as people read them, and the headline sentences; pure
+    panels.py        what a figure is made of: points, curves, panels; pure
+    series.py        measurements -> points, fits -> curves; pure
+    figures.py       the figures of an experiment: which panels and what is said below; pure
+    tables.py        measurements and fits -> rows of cells; pure
+    conditions.py    conditions of every number, and what was left out; pure
+    words.py, headline.py   numbers as people read them, and the first sentences; pure
     fits.py          which fit belongs to which setup; fits the unified law where none was given
     style.py, drawing.py   panels -> SVG with matplotlib
     page.py          everything -> one file, through templates/page.html.j2

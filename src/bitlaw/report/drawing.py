@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from bitlaw.report.figures import Estimates, Figure, Panel, Points
+from bitlaw.report.panels import Estimates, Figure, Panel, Points
 from bitlaw.report.style import (
     FAINT,
     INK,

@@ -1,105 +1,21 @@
-"""What the figures show, as plain arrays: measurements and fits in, panels of points and lines out. Nothing is drawn here."""
+"""The figures of an experiment: which panels, which points, which curves, and what is said below. Nothing is drawn here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bitlaw.fit import Fit
 from bitlaw.records import Measurement
 from bitlaw.report.experiments import Experiment, Setup, last_points, trajectories
 from bitlaw.report.fits import draws_curves, law_columns
-from bitlaw.report.words import bits_name, count, measured, plain, several
+from bitlaw.report.panels import QID, TOKENS, Estimate, Estimates, Figure, Panel
+from bitlaw.report.series import bits_line, make_points, qid, qid_points, small_scale, token_line
+from bitlaw.report.words import bits_name, count, plain, several
 
 T = TypeVar("T")
-Array = NDArray[np.float64]
-CURVE_POINTS = 60
-TOKENS = "training tokens D"
-QID = "QiD, nats per token"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Points:
-    """Measured points of one model: x, y and the standard error of y, each [n]; NaN: unknown.
-
-    `bits` are their bit widths, `keys` content keys (anchors of the table's rows), `titles` what a reader sees when
-    pointing at one; `joined` points get a line through them.
-    """
-
-    model: str
-    bits: tuple[float, ...]
-    x: Array
-    y: Array
-    error: Array
-    keys: tuple[str, ...]
-    titles: tuple[str, ...]
-    joined: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A law's curve for one model at one bit width with its band: x, y, low, high, each [n]."""
-
-    model: str
-    bits: float
-    x: Array
-    y: Array
-    low: Array
-    high: Array
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One pair of axes. Scales are `linear`, `log` or `symlog` (linear within ±`linear_within`, so negatives show)."""
-
-    title: str
-    points: tuple[Points, ...]
-    lines: tuple[Line, ...] = ()
-    x_label: str = TOKENS
-    y_label: str = QID
-    x_scale: str = "log"
-    y_scale: str = "symlog"
-    linear_within: float = 1e-3
-    diagonal: bool = False
-    x_ticks: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """Panels in rows; panels of a row share their y axis if `share_y`. `caption` says what is seen and how many points."""
-
-    name: str
-    title: str
-    caption: str
-    rows: tuple[tuple[Panel, ...], ...]
-    share_y: bool = True
-    show_bits: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One parameter under one setup: value and interval; published ones have no interval."""
-
-    parameter: str
-    label: str
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-    published: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimates:
-    """The figure of fitted exponents beside the published ones."""
-
-    name: str
-    title: str
-    caption: str
-    rows: tuple[Estimate, ...] = field(default_factory=tuple)
 
 
 def experiment_figures(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]]) -> list[Figure | Estimates]:
@@ -134,8 +50,8 @@ def qid_figure(experiment: Experiment, setup: Setup, fits: Sequence[Fit]) -> Fig
             panels.append(
                 Panel(
                     title=bits_name(bits) if scale == "linear" else "",
-                    points=tuple(_qid_points(ms, joined=drawn is None) for ms in chosen.values()),
-                    lines=tuple(_token_line(drawn, ms) for ms in chosen.values()) if drawn else (),
+                    points=tuple(qid_points(ms, joined=drawn is None) for ms in chosen.values()),
+                    lines=tuple(token_line(drawn, ms) for ms in chosen.values()) if drawn else (),
                     x_label=TOKENS if scale == "symlog" else "",
                     y_label=QID if scale == "linear" else f"QiD, log beyond ±{linear:g}",
                     y_scale=scale,
@@ -170,9 +86,9 @@ def bits_figure(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]]) -> 
             ms = [m for (name, _), m in sorted(last.items(), key=lambda item: item[0][1]) if name == model]
             if len(ms) < 2:
                 continue
-            points.append(_points(ms, [m.asked.variant.bits for m in ms], _qid, joined=drawn is None))
+            points.append(make_points(ms, [m.asked.variant.bits for m in ms], qid, joined=drawn is None))
             if drawn:
-                lines.append(_bits_line(drawn, ms))
+                lines.append(bits_line(drawn, ms))
         if points:
             panels.append(
                 Panel(
@@ -209,7 +125,7 @@ def predicted_figure(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]]
         points = []
         for ms in found.values():
             predicted = np.asarray(drawn.predict(law_columns(ms)), dtype=float)
-            points.append(_points(ms, predicted, _qid, joined=False))
+            points.append(make_points(ms, predicted, qid, joined=False))
         panels.append(
             Panel(
                 title=setup.label,
@@ -239,11 +155,11 @@ def predicted_figure(experiment: Experiment, fits: Mapping[Setup, Sequence[Fit]]
 
 def loss_figure(experiment: Experiment, setup: Setup) -> Figure | None:
     """Loss against tokens, a panel for each model, 16-bit and quantized."""
-    found = trajectories([*_baselines(experiment), *experiment.quantized[setup]])
+    found = trajectories([*experiment.baselines, *experiment.quantized[setup]])
     panels = []
     for model, parameters in experiment.models.items():
         points = [
-            _points(ms, [m.asked.checkpoint.tokens or 0 for m in ms], lambda m: (m.loss, m.loss_se), what="loss")
+            make_points(ms, [m.asked.checkpoint.tokens or 0 for m in ms], lambda m: (m.loss, m.loss_se), what="loss")
             for (name, _), ms in sorted(found.items(), key=lambda item: -item[0][1])
             if name == model
         ]
@@ -285,7 +201,7 @@ def divergence_figure(experiment: Experiment, setup: Setup) -> Figure | None:
                 Panel(
                     title=bits_name(bits) if what == "KL" else "",
                     points=tuple(
-                        _points(ms, [m.asked.checkpoint.tokens or 0 for m in ms], value, what=what)
+                        make_points(ms, [m.asked.checkpoint.tokens or 0 for m in ms], value, what=what)
                         for (_, b), ms in found.items()
                         if b == bits
                     ),
@@ -316,7 +232,7 @@ def frontier_figure(experiment: Experiment) -> Figure | None:
             ms = [m for (name, _), m in sorted(last.items(), key=lambda item: item[0][1]) if name == model]
             if len(ms) > 1:
                 stored = [parameters * (m.seen.bits_per_weight or 16.0) / 8.0 for m in ms]
-                points.append(_points(ms, stored, lambda m: (m.loss, np.nan), what="loss"))
+                points.append(make_points(ms, stored, lambda m: (m.loss, np.nan), what="loss"))
         if points:
             panels.append(
                 Panel(
@@ -362,90 +278,6 @@ def exponents_figure(fits: Mapping[Setup, Sequence[Fit]]) -> Estimates | None:
         caption=f"Bars: {level:.0%} intervals. Diamonds: constants published for other models, data and quantizers; they "
         "are a comparison, not a target.",
         rows=tuple(rows),
-    )
-
-
-def small_scale(rows: Sequence[Measurement]) -> float:
-    """Return the half width of an axis's linear part: the power of ten nearest to twice the typical standard error of QiD."""
-    errors = np.array([m.qid_se for m in rows])
-    values = np.array([m.qid for m in rows])
-    errors = errors[np.isfinite(errors) & (errors > 0)]
-    largest = float(np.max(np.abs(values), initial=0.0)) or 1.0
-    noise = 2.0 * float(np.median(errors)) if len(errors) else largest / 1000.0
-    return float(10.0 ** np.round(np.log10(np.clip(noise, largest * 1e-5, largest))))
-
-
-def _qid(m: Measurement) -> tuple[float, float]:
-    return m.qid, m.qid_se
-
-
-def _qid_points(ms: Sequence[Measurement], *, joined: bool) -> Points:
-    return _points(ms, [m.asked.checkpoint.tokens or 0 for m in ms], _qid, joined=joined)
-
-
-def _points(
-    ms: Sequence[Measurement],
-    x: Sequence[float] | Array,
-    value: Callable[[Measurement], tuple[float, float]],
-    *,
-    what: str = "QiD",
-    joined: bool = True,
-) -> Points:
-    pairs = [value(m) for m in ms]
-    return Points(
-        model=ms[0].asked.checkpoint.model,
-        bits=tuple(m.asked.variant.bits for m in ms),
-        x=np.asarray(x, dtype=float),
-        y=np.array([y for y, _ in pairs]),
-        error=np.array([error for _, error in pairs]),
-        keys=tuple(m.key for m in ms),
-        titles=tuple(_title(m, what, *pair) for m, pair in zip(ms, pairs)),
-        joined=joined,
-    )
-
-
-def _title(m: Measurement, what: str, value: float, error: float) -> str:
-    checkpoint = m.asked.checkpoint
-    number = {"agreement": f"{value:.2f} %"}.get(what, f"{measured(value, error)} nats")
-    return f"{checkpoint.model}, {count(checkpoint.tokens or 0)} tokens, {m.asked.variant.label}: {what} {number}"
-
-
-def _baselines(experiment: Experiment) -> list[Measurement]:
-    return [m for m in experiment.baselines if m.asked.checkpoint.tokens]
-
-
-def _token_line(one: Fit, ms: Sequence[Measurement]) -> Line:
-    tokens = [float(m.asked.checkpoint.tokens or 1) for m in ms]
-    x = np.geomspace(min(tokens), max(tokens), CURVE_POINTS) if len(set(tokens)) > 1 else np.array(tokens[:1])
-    columns = {
-        "parameters": np.array(float(ms[0].asked.checkpoint.parameters)),
-        "tokens": x,
-        "bits": np.array(ms[0].asked.variant.bits),
-    }
-    return _line(one, ms[0], x, columns)
-
-
-def _bits_line(one: Fit, ms: Sequence[Measurement]) -> Line:
-    bits = [m.asked.variant.bits for m in ms]
-    x = np.geomspace(min(bits), max(bits), CURVE_POINTS)
-    columns = {
-        "parameters": np.array(float(ms[0].asked.checkpoint.parameters)),
-        "tokens": np.array(float(ms[0].asked.checkpoint.tokens or 1)),
-        "bits": x,
-    }
-    return _line(one, ms[0], x, columns)
-
-
-def _line(one: Fit, m: Measurement, x: Array, columns: dict[str, Array]) -> Line:
-    used = {name: np.broadcast_to(columns[name], x.shape) for name in one.formula().variables}
-    low, high = one.band(used)
-    return Line(
-        model=m.asked.checkpoint.model,
-        bits=m.asked.variant.bits,
-        x=x,
-        y=np.asarray(one.predict(used), dtype=float),
-        low=np.asarray(low, dtype=float),
-        high=np.asarray(high, dtype=float),
     )
 
 

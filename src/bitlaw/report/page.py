@@ -12,6 +12,7 @@ import bitlaw
 from bitlaw.errors import InputError
 from bitlaw.fit import Fit
 from bitlaw.records import Measurement
+from bitlaw.report.conditions import conditions, left_out
 from bitlaw.report.drawing import draw, slug
 from bitlaw.report.experiments import Experiment, Setup, sort_experiments
 from bitlaw.report.figures import experiment_figures
@@ -19,13 +20,11 @@ from bitlaw.report.fits import assign_fits, fit_setups
 from bitlaw.report.headline import headline
 from bitlaw.report.tables import (
     checkpoint_table,
-    conditions,
     exponent_table,
     failure_table,
     fit_table,
     fit_warnings,
     last_table,
-    left_out,
     measurement_table,
     published_sources,
 )
