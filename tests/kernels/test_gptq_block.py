@@ -86,3 +86,18 @@ def test_given_parameters() -> None:
     got, _ = quantize_block(block, factor, 8, highest, torch.zeros(12, dtype=torch.int8, device=DEVICE), parameters)
     want, _ = plain(block, factor, 8, [(grid, slice(None))], parameters)
     assert same(got, want) >= 0.999
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [32, 64, 128])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_full_blocks_on_a_gpu(width: int, bits: int) -> None:
+    from bitlaw.kernels.gptq_block import quantize_block
+
+    block, factor = problem(128, 1000, seed=bits + width)
+    factor = torch.triu(factor * 0.1, diagonal=1) + torch.diag(factor.diagonal())
+    grid = IntegerFormat(bits=bits, group_size=width)
+    highest = torch.full((1000,), float(grid.highest_code), device=DEVICE)
+    got = quantize_block(block, factor, width, highest, torch.zeros(1000, dtype=torch.int8, device=DEVICE))
+    want = plain(block, factor, width, [(grid, slice(None))])
+    assert same(got[0], want[0]) >= 0.999

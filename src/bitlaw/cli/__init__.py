@@ -3,6 +3,7 @@
     main.py      the parser, `--help`, errors -> one line and an exit code
     verb.py      what a verb is
     output.py    results as text or JSON
+    demo_text.py the demo's result as text
     models.py    demo, train, measure, suites
     records.py   records
     numbers.py   fit, predict, tokens-to-train, law, report, catalog

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from bitlaw.catalog import METHODS
+from bitlaw.cli.demo_text import describe
 from bitlaw.cli.output import table
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import InputError
@@ -47,12 +48,6 @@ def _run_demo(given: argparse.Namespace) -> Any:
     return result.to_dict()
 
 
-def _demo_text(data: dict[str, Any]) -> str:
-    from bitlaw.demo import describe
-
-    return describe(data)
-
-
 DEMO = Verb(
     name="demo",
     summary="train, quantize, measure, fit, predict and report, from text, on this machine",
@@ -65,7 +60,7 @@ report is written. Run again it measures only what is missing; interrupted at an
   bitlaw demo --out /tmp/demo --progress plain""",
     arguments=_demo_arguments,
     run=_run_demo,
-    text=_demo_text,
+    text=describe,
 )
 
 

@@ -1,0 +1,32 @@
+"""The sweep on a GPU gives the CPU's numbers."""
+
+import pytest
+import torch
+
+from bitlaw.quantize import make_variant
+from bitlaw.records import Variant
+from bitlaw.sweep import sweep
+from tests.sweep.models import FAMILIES, windows
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cpu_and_gpu_agree(family: str) -> None:
+    evaluation, calibration = windows(32, 24, seed=1), windows(40, 24, seed=2)
+    variants = [
+        Variant(),
+        make_variant("nearest", "int3_g16"),
+        make_variant("gptq", "int4_g16"),
+        make_variant("gptq", "int3_g32_sym", {"order": "activation"}),
+        make_variant("gptq", "int2_g16", {"upstream": "full_precision", "scales": "static"}),
+    ]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    on_cpu = sweep(FAMILIES[family](), variants, evaluation, calibration)
+    on_gpu = sweep(FAMILIES[family]().cuda(), variants, evaluation, calibration)
+    for a, b in zip(on_cpu, on_gpu, strict=True):
+        assert a.seen.state == b.seen.state == "ok"
+        tokens = a.seen.tokens_scored
+        assert abs(a.seen.nats - b.seen.nats) / tokens < (2e-5 if a.variant.method != "gptq" else 3e-3)
+        spread = (a.seen.difference_squared / a.seen.windows) ** 0.5 * a.seen.windows**0.5 / tokens
+        assert abs(a.seen.nats - b.seen.nats) / tokens <= 2 * spread + 2e-5
