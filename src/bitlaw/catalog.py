@@ -57,6 +57,16 @@ METHODS: Mapping[str, Entry] = {
     "nearest": Entry(target="bitlaw.quantize.nearest:NEAREST", summary="round each weight to the nearest value (RTN)"),
     "gptq": Entry(target="bitlaw.quantize.gptq:GPTQ", summary="column by column, errors moved to later columns"),
     "gptaq": Entry(target="bitlaw.quantize.gptaq:GPTAQ", summary="gptq aimed at the 16-bit network's layer outputs"),
+    "awq": Entry(target="bitlaw.quantize.awq:AWQ", summary="input scales and clips with the least output error"),
+    "awq_gptq": Entry(target="bitlaw.quantize.awq:AWQ_GPTQ", summary="gptq under awq's scales and clips"),
+    "hqq": Entry(target="bitlaw.quantize.hqq:HQQ", summary="zero points that make the error sparse; no calibration"),
+    "smooth": Entry(target="bitlaw.quantize.smooth:SMOOTH", summary="SmoothQuant's migration scale, weights only"),
+    "rotate": Entry(target="bitlaw.quantize.rotate:ROTATE", summary="nearest in randomly rotated (Hadamard) space"),
+    "rotate_gptq": Entry(target="bitlaw.quantize.rotate:ROTATE_GPTQ", summary="gptq in rotated (Hadamard) space"),
+    "gwq": Entry(target="bitlaw.quantize.gwq:GWQ", summary="nearest; weights with the largest gradients stay 16 bit"),
+    "cmpq": Entry(target="bitlaw.quantize.cmpq:CMPQ", summary="a width for each input channel, any average of 2-4 bits"),
+    "crossquant": Entry(target="bitlaw.quantize.crossquant:CROSSQUANT", summary="scales row maximum^a x column^(1-a)"),
+    "mixed": Entry(target="bitlaw.quantize.mixed:MIXED", summary="a share of the layers low, the others 16 bit or higher"),
 }
 
 SUITES: Mapping[str, Entry] = {

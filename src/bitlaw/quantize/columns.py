@@ -139,7 +139,7 @@ def solve_columns(
                 if static is not None:
                     parameters = static[:, arrangement.stored_group[first]]
                 elif first in group_stop:
-                    parameters = format.parameters(rest[first : group_stop[first]].T)
+                    parameters = format.parameters(rest[first : group_stop[first]].T.contiguous())
                 value = format.round(block[a].unsqueeze(-1), parameters).squeeze(-1)
                 done[first] = value
                 errors[a] = (block[a] - value) / block_factor[a, a]
@@ -183,7 +183,7 @@ def _round_cell(
     place = first
     while place < last:
         if place in group_stop:
-            parameters = format.parameters(rest[place : group_stop[place]].T)
+            parameters = format.parameters(rest[place : group_stop[place]].T.contiguous())
         end = next((p for p in range(place + 1, last) if p in group_stop), last)
         done[place:end] = format.round(rest[place:end].T, parameters).T
         place = end

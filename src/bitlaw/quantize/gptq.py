@@ -118,7 +118,7 @@ def _solve_damped(
         work,
         factor,
         arrange(order, options.order, ranges),
-        format,
+        format.prepare(work),
         static=static,
         micro_block=options.micro_block,
         block_size=options.block_size,

@@ -79,6 +79,14 @@ def require_between(name: str, value: object, low: float, high: float) -> None:
         raise InputError(f"{name}={value!r} is not usable. Give a number {limits}.")
 
 
+def require_flag(name: str, value: object, *, only_if: bool = True, instead: str = "") -> None:
+    """Raise InputError unless value is true or false, and false unless `only_if`; `instead` says what to give then."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name}={value!r} is not usable. Give true or false.")
+    if value and not only_if:
+        raise InputError(f"{name}=true does not go with the other options. Use {instead}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantized:
     """What a method made of a layer's weight [out, in], and the bits its storage takes, scales and side tables included."""
@@ -153,7 +161,7 @@ class Method:
 
 def format_bits(weight: torch.Tensor, format: Format, layer: str = "weight") -> float:
     """Return the bits a weight [out, in] takes in a format: codes, scales, zero points."""
-    return weight.numel() * bits_per_weight(weight.shape[1], format, layer)
+    return weight.numel() * bits_per_weight(weight.shape[1], format, layer, rows=len(weight))
 
 
 def find_method(name: str) -> Method:
