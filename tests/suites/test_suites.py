@@ -59,6 +59,8 @@ def test_loaded_model_is_transformers_own(folder: Path) -> None:
     with torch.no_grad():
         assert torch.equal(model(ids).logits, own(ids).logits)
     assert not model.training
+    with pytest.raises(UnknownName, match="Did you mean 'float32'"):
+        checkpoint.load("cpu", "float23")
     assert checkpoint.load("cpu", torch.bfloat16)[0].dtype == torch.bfloat16
 
 

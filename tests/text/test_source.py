@@ -47,7 +47,7 @@ def test_names_paths_and_patterns(corpus: Path) -> None:
     assert open_text("sample:train").label == "sample:train"
     assert open_text("sample") == TextSource(name="sample", split="all")
     assert open_text(str(corpus)).label == str(corpus)
-    assert len(open_text(f"{corpus.parent}/*.jsonl:train").files) == 1
+    assert len(open_text(f"{corpus.parent}/*.jsonl:train").find_files()) == 1
     odd = corpus.parent / "odd:train"
     odd.write_text("text")
     assert open_text(str(odd)).split == "all"  # a file of that name is that file

@@ -19,6 +19,8 @@ from bitlaw.train.plan import ModelPlan
 from bitlaw.train.pool import cost, find_devices
 from tests.train.conftest import LLAMA, NEOX, small_plan
 
+STEPS = {"tokens": 64 * 300, "first_checkpoint_tokens": 64 * 3}  # checkpoints at 3, 30 and 300
+
 
 class Kept(Progress):
     def __init__(self) -> None:
@@ -38,10 +40,10 @@ def commits(folder: Path) -> dict[tuple[str, int], str]:
 
 @pytest.fixture(scope="module")
 def trained(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kept]:
-    """The undisturbed run of the small plan, two workers."""
+    """The undisturbed run of a plan of 300 steps, two workers."""
     folder = tmp_path_factory.mktemp("trained")
     progress = Kept()
-    train(small_plan(text_file), folder, device="cpu", workers=2, progress=progress)
+    train(small_plan(text_file, **STEPS), folder, device="cpu", workers=2, progress=progress)
     return folder, progress
 
 
@@ -49,15 +51,15 @@ def test_a_suite_is_trained_and_can_be_loaded(text_file: Path, trained: tuple[Pa
     folder, progress = trained
     suite = open_suite(folder)
     assert [(c.described.model, c.described.step) for c in suite.checkpoints] == [
-        (model, step) for model in ("neox", "llama") for step in (3, 6, 12)
+        (model, step) for model in ("neox", "llama") for step in (3, 30, 300)
     ]
-    assert [c.described.tokens for c in suite.checkpoints[:3]] == [192, 384, 768]
+    assert [c.described.tokens for c in suite.checkpoints[:3]] == [192, 1920, 19_200]
     assert suite.checkpoints[-1].described.learning_rate == pytest.approx(1e-3)
     assert suite.training_text["source"] == str(text_file)
     model, tokenizer = suite.checkpoints[0].load()
     assert (model.config.model_type, len(tokenizer)) == ("gpt_neox", 280)
     final = {task: (done, total) for task, done, total, _ in progress.updates}
-    assert final == {"train neox": (768, 768), "train llama": (768, 768)}
+    assert final == {"train neox": (19_200, 19_200), "train llama": (19_200, 19_200)}
     assert "tokens/s, loss" in progress.updates[0][3]
     assert [p.name for p in (folder / "work").iterdir()] == ["lock"]
 
@@ -65,7 +67,7 @@ def test_a_suite_is_trained_and_can_be_loaded(text_file: Path, trained: tuple[Pa
 def test_a_finished_suite_is_left_as_it_is(text_file: Path, trained: tuple[Path, Kept]) -> None:
     folder, _ = trained
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    train(small_plan(text_file), folder, device="cpu")
+    train(small_plan(text_file, **STEPS), folder, device="cpu")
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
 
 
@@ -83,13 +85,13 @@ def test_text_that_was_trained_on_is_refused_for_evaluation(text_file: Path, tra
 
 def test_another_plan_in_the_same_folder_is_refused(text_file: Path, trained: tuple[Path, Kept]) -> None:
     with pytest.raises(InputError, match="begun with another plan: window_tokens differ"):
-        train(small_plan(text_file, window_tokens=8, batch_windows=4), trained[0])
+        train(small_plan(text_file, **STEPS, window_tokens=8), trained[0])
 
 
 def test_killed_with_its_workers_and_run_again(text_file: Path, tmp_path: Path, trained: tuple[Path, Kept]) -> None:
     """SIGKILL to the parent after the first checkpoint: the workers end, and a second run gives the same weights."""
     out = tmp_path / "killed"
-    plan = small_plan(text_file, models=[{"name": "neox", **NEOX}])
+    plan = small_plan(text_file, **STEPS, models=[{"name": "neox", **NEOX}])
     code = (
         "import json, sys; from bitlaw.train import train; from bitlaw.train.plan import train_plan;"
         "train(train_plan(json.loads(sys.argv[1])), sys.argv[2], device='cpu', state_seconds=0.0)"
@@ -100,7 +102,8 @@ def test_killed_with_its_workers_and_run_again(text_file: Path, tmp_path: Path, 
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert list(out.glob("*/step-*"))
+    assert list(out.glob("neox/step-*"))
+    assert not (out / "neox" / "step-0000300").exists()
     train(plan, out, device="cpu")  # its worker waits for the lock if the orphan is still there
     assert commits(out) == {key: commit for key, commit in commits(trained[0]).items() if key[0] == "neox"}
 

@@ -9,13 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitlaw.errors import CheckpointError
+from bitlaw.errors import CheckpointError, UnknownName
 from bitlaw.records import Checkpoint
 from bitlaw.suites.weights import folder_shapes, weights_sha256
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class SuiteCheckpoint:
         Raises CheckpointError when weights or config are missing, truncated, changed since the manifest was written or
         not those of the architecture, and when the tokenizer has ids that the embedding lacks.
         """
+        if isinstance(dtype, str) and dtype not in DTYPES:
+            raise UnknownName("dtype", dtype, DTYPES)
         folder_shapes(self.path)  # a missing or truncated file is named before anything is read
         read_family(self.path)
         found = weights_sha256(self.path)

@@ -8,6 +8,7 @@ output head and learned position embeddings; norms and biases count. Pythia-160M
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -97,18 +98,16 @@ def weights_sha256(folder: Path) -> str:
     files = weight_files(folder)
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     cache = folder / HASH_CACHE
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # no usable cache: hash the files
         known = json.loads(cache.read_text())
         if known["stamp"] == stamp:
             return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no usable cache: hash the files
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 22):
                 digest.update(chunk)
-    if os.access(folder, os.W_OK):
+    with contextlib.suppress(OSError):  # a folder that cannot be written is hashed each time
         temporary = folder / f"{HASH_CACHE}.{os.getpid()}"
         temporary.write_text(json.dumps({"stamp": stamp, "sha256": digest.hexdigest()}))
         temporary.replace(cache)

@@ -58,9 +58,8 @@ class TextSource:
         """The source as `open_text` reads it, such as `sample:train`."""
         return self.name if self.split == "all" else f"{self.name}:{self.split}"
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files to read. Raises InputError when there is none."""
+    def find_files(self) -> tuple[Path, ...]:
+        """Return the files to read. Raises InputError when there is none."""
         if self.name in SHIPPED:
             return (Path(str(resources.files("bitlaw").joinpath("data", SHIPPED[self.name]))),)
         found = sorted(glob.glob(self.name)) if glob.has_magic(self.name) else [self.name]
@@ -75,7 +74,7 @@ class TextSource:
     def documents(self) -> Iterator[Document]:
         """Yield the documents of the split in file order, streaming."""
         threshold = int(self.evaluation_share * 2.0**64)
-        for file in self.files:
+        for file in self.find_files():
             for text in read_texts(file):
                 number = document_hash(text)
                 if self.split == "all" or (number < threshold) == (self.split == "evaluation"):
@@ -103,5 +102,5 @@ def open_text(text: str | Path | TextSource) -> TextSource:
         name, colon, split = str(text).rpartition(":")
         named = bool(colon) and not set(split) & {"/", "\\"} and not Path(text).exists()
         source = TextSource(name=name, split=split) if named else TextSource(name=str(text))
-    source.files  # noqa: B018 - a missing file is an error here, not at the first document
+    source.find_files()  # a missing file is an error here, not at the first document
     return source
