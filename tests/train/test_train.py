@@ -88,6 +88,13 @@ def test_another_plan_in_the_same_folder_is_refused(text_file: Path, trained: tu
         train(small_plan(text_file, **STEPS, window_tokens=8), trained[0])
 
 
+def test_a_suite_made_by_hand_is_not_overwritten(text_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "suite.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a suite that no plan made"):
+        train(small_plan(text_file), tmp_path)
+    assert (tmp_path / "suite.json").read_text() == "{}"
+
+
 def test_killed_with_its_workers_and_run_again(text_file: Path, tmp_path: Path, trained: tuple[Path, Kept]) -> None:
     """SIGKILL to the parent after the first checkpoint: the workers end, and a second run gives the same weights."""
     out = tmp_path / "killed"

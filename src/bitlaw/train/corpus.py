@@ -8,7 +8,6 @@ a step depends on seed and step alone, so a resumed run sees what an undisturbed
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ TOKENIZER = "tokenizer"
 WORK = "work"
 IDS = "ids.npy"
 TEXT_INFO = "training-text.json"
-ENTRY = "bitlaw.json"  # a checkpoint's own line of the manifest
 
 
 class Batches:
@@ -95,9 +93,3 @@ def prepare_text(plan: TrainPlan, out: Path) -> Mapping[str, Any]:
 def _save(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.save(file, array)
-
-
-def copy_tokenizer(out: Path, folder: Path) -> None:
-    """Put the suite's tokenizer files into a checkpoint folder."""
-    for file in sorted((out / TOKENIZER).iterdir()):
-        shutil.copy(file, folder / file.name)

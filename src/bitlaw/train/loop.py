@@ -6,11 +6,8 @@ folder from the state, so a checkpoint is always a point of the path that the st
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +16,8 @@ import torch
 
 from bitlaw.catalog import find
 from bitlaw.errors import NonFiniteError
-from bitlaw.suites.manifest import ManifestEntry
-from bitlaw.suites.weights import count_parameters, folder_shapes, weights_sha256
-from bitlaw.train.corpus import ENTRY, IDS, WORK, Batches, copy_tokenizer
-from bitlaw.train.files import place_folder, replace_file
+from bitlaw.train.checkpoints import write_checkpoint, write_losses
+from bitlaw.train.corpus import IDS, WORK, Batches
 from bitlaw.train.head_loss import head_loss
 from bitlaw.train.plan import ModelPlan, TrainPlan
 from bitlaw.train.state import Progressed, load_state, save_state
@@ -30,7 +25,6 @@ from bitlaw.train.state import Progressed, load_state, save_state
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-LOSS_CURVE = "train-loss.csv"
 REPORT_SECONDS = 1.0
 STATE_SHARE = 0.02  # of the time at most goes into saving state
 
@@ -73,8 +67,8 @@ def train_model(
     def keep(step: int) -> None:
         if not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise NonFiniteError(f"{model_plan.name}: weights overflow at step {step}. Lower peak_learning_rate.")
-        _write_losses(plan, model_plan, out, losses)
-        _write_checkpoint(plan, model_plan, out, model, step, text)
+        write_losses(plan, model_plan, out, losses)
+        write_checkpoint(plan, model_plan, out, step=step, epochs=step * plan.step_tokens / text["tokens"], model=model)
 
     if progressed.step in kept:
         keep(progressed.step)
@@ -158,44 +152,3 @@ def _loss_function(plan: TrainPlan, model: PreTrainedModel, device: str) -> Call
         return chosen
     compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(chosen)
     return compiled
-
-
-def _write_losses(plan: TrainPlan, model_plan: ModelPlan, out: Path, losses: list[float]) -> None:
-    def write(path: Path) -> None:
-        with path.open("w", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("step", "tokens", "loss_nats", "learning_rate"))
-            for step, loss in enumerate(losses, start=1):
-                rate = plan.learning_rate(model_plan, step)
-                rows.writerow((step, step * plan.step_tokens, f"{loss:.6f}", f"{rate:.6g}"))
-
-    (out / model_plan.name).mkdir(exist_ok=True)
-    replace_file(out / model_plan.name / LOSS_CURVE, write)
-
-
-def _write_checkpoint(
-    plan: TrainPlan, model_plan: ModelPlan, out: Path, model: PreTrainedModel, step: int, text: dict[str, Any]
-) -> None:
-    path = plan.step_path(model_plan, step)
-
-    def fill(folder: Path) -> None:
-        model.save_pretrained(folder)
-        copy_tokenizer(out, folder)
-        count = count_parameters(folder_shapes(folder))
-        entry = ManifestEntry(
-            path=path,
-            model=model_plan.name,
-            step=step,
-            tokens=step * plan.step_tokens,
-            parameters=count.non_embedding,
-            parameters_total=count.total,
-            learning_rate=plan.learning_rate(model_plan, step),
-            peak_learning_rate=model_plan.peak_learning_rate,
-            schedule=model_plan.schedule.kind,
-            training_seed=model_plan.seed,
-            epochs=round(step * plan.step_tokens / text["tokens"], 4),
-            weights_sha256=weights_sha256(folder),
-        )
-        (folder / ENTRY).write_text(json.dumps(asdict(entry), indent=1) + "\n")
-
-    place_folder(out / path, fill)

@@ -14,8 +14,9 @@ from typing import Any
 from bitlaw.catalog import find
 from bitlaw.errors import BitlawError, InputError
 from bitlaw.progress import Progress
-from bitlaw.suites import MANIFEST, ManifestEntry, Suite, open_suite, read_manifest, write_manifest
-from bitlaw.train.corpus import ENTRY, TEXT_INFO, TOKENIZER, WORK, prepare_text
+from bitlaw.suites import MANIFEST, Suite, open_suite, read_manifest
+from bitlaw.train.checkpoints import write_suite
+from bitlaw.train.corpus import WORK, prepare_text
 from bitlaw.train.files import locked, replace_file
 from bitlaw.train.plan import ModelPlan, TrainPlan, read_train_plan
 from bitlaw.train.pool import train_models
@@ -63,12 +64,12 @@ def train(
                     workers=workers,
                     state_seconds=state_seconds,
                     progress=progress,
-                    on_checkpoint=lambda: _write_manifest(plan, folder),
+                    on_checkpoint=lambda: write_suite(plan, folder),
                 )
                 if failures:
                     told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
                     raise BitlawError(f"{len(failures)} of {len(missing)} models failed: {told}. Run again to go on.")
-            _write_manifest(plan, folder)
+            write_suite(plan, folder)
             _clean(folder)
     except OSError as error:
         raise InputError(
@@ -82,6 +83,8 @@ def _check_plan(plan: TrainPlan, folder: Path) -> None:
     path = folder / PLAN
     content = plan.as_dict()
     if not path.is_file():
+        if (folder / MANIFEST).is_file():
+            raise InputError(f"{folder} holds a suite that no plan made. Choose another folder.")
         replace_file(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n"))
         return
     begun = json.loads(path.read_text())
@@ -118,16 +121,3 @@ def _clean(folder: Path) -> None:
     for file in (folder / WORK).iterdir():
         if file.name != "lock":
             file.unlink()
-
-
-def _write_manifest(plan: TrainPlan, folder: Path) -> None:
-    """Write suite.json with the checkpoints that exist, in the order of the plan."""
-    entries = []
-    for model in plan.models:
-        for step in plan.steps(model):
-            path = folder / plan.step_path(model, step) / ENTRY
-            if path.is_file():
-                entries.append(ManifestEntry(**json.loads(path.read_text())))
-    if entries:
-        text = json.loads((folder / TEXT_INFO).read_text())
-        write_manifest(folder, name=plan.suite, checkpoints=entries, tokenizer=TOKENIZER, training_text=text)
