@@ -13,7 +13,7 @@ def nearest_entry(values: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """Return the entry nearest to each value. values [..., m], codebook [v] or [..., v], ascending -> [..., m]."""
     midpoints = (codebook[..., :-1] + codebook[..., 1:]) / 2
     if codebook.ndim == 1:
-        rounded = codebook[torch.bucketize(values, midpoints)]
+        rounded = codebook[torch.bucketize(values.contiguous(), midpoints)]
     else:
         midpoints = midpoints.expand(*values.shape[:-1], -1).contiguous()
         index = torch.searchsorted(midpoints, values.contiguous())

@@ -1,6 +1,6 @@
 """Which formats are one format under two names, so that tables count it once.
 
-Equal means: the same quantized weights for every input, up to the sign of zero, and the same bits. Each class says which
+Equal means: the same quantized weights for every input both accept, up to the sign of zero. Each class says which
 simpler format it equals (`canonical`); `tests/formats/test_equality.py` checks over every pair of examples that names are
 shared exactly where outputs are.
 """

@@ -21,6 +21,7 @@ from bitlaw.formats.elements import TIES, FloatElement, parse_float_element
 from bitlaw.formats.integer import SCALE_BITS
 from bitlaw.formats.scale_rules import RULE_PATTERN, reach, require_rule, search
 from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
+from bitlaw.formats.ternary import TernaryFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,8 @@ class FloatFormat(Scoped):
     def canonical(self) -> str:
         """fp2_e1m0 has the values -2, 0 and 2: ternary, with the scale halved."""
         if self.element.name == "e1m0" and self.ties == "even":
-            return f"int1.58_{self.scope}_{self.rule}"
-        return self.name
+            return TernaryFormat(group_size=self.group_size, per_tensor=self.per_tensor, rule=self.rule).name
+        return super().canonical
 
     @property
     def bits(self) -> float:
@@ -105,13 +106,9 @@ class FloatFormat(Scoped):
 
     def choose(self, group: torch.Tensor) -> torch.Tensor:
         """Return the scale. group [..., n] -> [..., 1]."""
-        if self.rule == "mse":
-            return search(group, self._shrunk, self.round)
-        return self._shrunk(group, 1.0)
-
-    def _shrunk(self, group: torch.Tensor, factor: float | torch.Tensor) -> torch.Tensor:
-        scale = reach(group.abs(), self.rule) / self.element.largest
-        return (torch.where(scale == 0, 1.0, scale) * factor).unsqueeze(-1)
+        scale = (reach(group.abs(), self.rule) / self.element.largest).unsqueeze(-1)
+        scale = torch.where(scale == 0, 1.0, scale)
+        return search(group, scale, torch.clone, self.round) if self.rule == "mse" else scale
 
     def round(self, values: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
         """Return the nearest grid value. values [..., m], parameters [..., 1] -> [..., m]."""

@@ -73,6 +73,8 @@ def quantize_groups(weight: torch.Tensor, format: Format, layer: str = "weight")
 
     Arithmetic is float32. On a CPU, rows go through in chunks that stay in the cache.
     """
+    if not weight.numel():
+        return weight.clone()
     bound = format.prepare(weight.float())
     quantized = torch.empty_like(weight, memory_format=torch.contiguous_format)
     for part, out in zip(_parts(weight, format, layer), _parts(quantized, format, layer), strict=True):
@@ -95,5 +97,5 @@ def _parts(weight: torch.Tensor, format: Format, layer: str) -> list[torch.Tenso
 def _rows_at_once(groups: torch.Tensor) -> int:
     """Return how many rows of [rows, groups, width] to take together."""
     if groups.device.type != "cpu":
-        return max(len(groups), 1)
-    return max(CHUNK * torch.get_num_threads() // max(groups[0].numel() if len(groups) else 1, 1), 1)
+        return len(groups)
+    return max(CHUNK * torch.get_num_threads() // groups[0].numel(), 1)

@@ -102,12 +102,6 @@ class IntegerFormat(Scoped):
 
     def choose(self, group: torch.Tensor) -> torch.Tensor:
         """Return scale and zero point. group [..., n] -> [..., 2]."""
-        if self.rule == "mse":
-            return search(group, self._shrunk, self.round)
-        return self._shrunk(group, 1.0)
-
-    def _shrunk(self, group: torch.Tensor, factor: float | torch.Tensor) -> torch.Tensor:
-        """Return scale and zero point of the range times a factor, a number or [...]."""
         if self.symmetric:
             hi = reach(group.abs(), self.rule)
             lo = -hi
@@ -115,8 +109,12 @@ class IntegerFormat(Scoped):
             hi = reach(group, self.rule).clamp_min(0.0)
             lo = -reach(-group, self.rule).clamp_min(0.0)
         empty = hi == lo
-        hi = torch.where(empty, 1.0, hi) * factor
-        lo = torch.where(empty, -1.0, lo) * factor
+        limits = torch.stack((torch.where(empty, -1.0, lo), torch.where(empty, 1.0, hi)), -1)
+        return search(group, limits, self._settle, self.round) if self.rule == "mse" else self._settle(limits)
+
+    def _settle(self, limits: torch.Tensor) -> torch.Tensor:
+        """Return scale and zero point for the range from limits[0] to limits[1]. limits [..., 2] -> [..., 2]."""
+        lo, hi = limits.unbind(-1)
         scale = (hi - lo) / self.highest_code
         zero = torch.full_like(scale, 2.0 ** (self.bits - 1)) if self.symmetric else torch.round(-lo / scale)
         return torch.stack((scale, zero), -1)

@@ -12,7 +12,7 @@ Scale rules, named as in torchao, with m = max|w| of the block and emax = floor(
 s is taken from the bits of m, never by log2, which is wrong beside powers of two. It is clamped to -127 .. 127. A block of
 zeros has s = -127 and stays zero. A block that holds NaN or infinity becomes NaN in all its values, as the scale's NaN code
 says (the standard leaves this open; torchao clamps infinity). Ties: even, or `_away` from zero as in microxcaling.
-Elements: `elements`; mxintP is the standard's INT8 in P bits.
+Elements: `elements`; mxintP is the standard's INT8 in P bits. A product beyond float32 (weights above 2^126) is infinite.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class MicroscalingFormat(Scoped):
     @property
     def name(self) -> str:
         """Canonical name."""
-        return self._named(self.element)
+        return self._named(self.element, self.rule, self.short)
 
     @property
     def canonical(self) -> str:
@@ -70,13 +70,12 @@ class MicroscalingFormat(Scoped):
             element = IntElement(bits=element.bits)
         # An element whose largest value is a power of two: max / largest and max / 2^emax are one.
         rule = "ceil" if self.rule == "rceil" and element.largest == 2.0**element.emax else self.rule
-        return self._named(element, rule)
+        return self._named(element, rule, short=False)
 
-    def _named(self, element: Element, rule: str = "") -> str:
+    def _named(self, element: Element, rule: str, short: bool) -> str:
         kind = f"fp{element.bits}_{element.name}" if isinstance(element, FloatElement) else f"int{element.bits}"
-        rule = rule or self.rule
         rest = "" if rule == "floor" else f"_{rule}"
-        return f"mx{kind}_k{self.group_size}" + "_short" * self.short + rest + "_away" * (self.ties == "away")
+        return f"mx{kind}_k{self.group_size}" + "_short" * short + rest + "_away" * (self.ties == "away")
 
     @property
     def bits(self) -> float:

@@ -4,7 +4,7 @@ absmax    every value is inside: the largest magnitude, or smallest and largest 
 p99.9     percentile: that share of the magnitudes is inside; of an asymmetric range, at each end. Linear between order
           statistics, as numpy's default; the rest is clamped
 mse       squared-error search: the range, shrunk by the factor that gives the least sum of squared rounding errors. Tried
-          are 2^(-i/4), i = 0..20, then the sixths of a step on both sides of the best one; of equals the widest
+          are 2^(-i/4), i = 0..20, then sixths of that step on both sides of the best; of equals the widest
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from bitlaw.errors import InputError
 
 RULE_PATTERN = r"mse|p[0-9.]+"
-COARSE = [2.0 ** (-i / 4) for i in range(21)]
+COARSE = [2.0 ** (-i / 4) for i in range(1, 21)]
 FINE = [2.0 ** (i / 24) for i in range(-5, 6) if i]
 SEARCH_CHUNK = 2**16
 """Weights searched together on a CPU, so that they stay in its cache."""
@@ -42,51 +42,50 @@ def reach(magnitudes: torch.Tensor, rule: str) -> torch.Tensor:
     below = math.floor(position)
     top = magnitudes.topk(n - below, -1, sorted=True).values
     low, high = top[..., n - below - 1], top[..., max(n - below - 2, 0)]
-    # topk orders NaN first: a group that holds one must keep it visible.
-    return torch.where(top[..., 0].isnan(), top[..., 0], low + (high - low) * (position - below))
+    # The largest comes first, NaN before all: one that is not finite must stay visible, not be clamped away.
+    return torch.where(top[..., 0].isfinite(), low + (high - low) * (position - below), top[..., 0])
 
 
 def search(
     group: torch.Tensor,
-    candidate: Callable[[torch.Tensor, float | torch.Tensor], torch.Tensor],
+    limits: torch.Tensor,
+    parameters: Callable[[torch.Tensor], torch.Tensor],
     round: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
-    """Return the parameters with the least squared error. group [..., n] -> [..., p].
+    """Return the parameters with the least squared error. group [..., n], limits of its range [..., r] -> [..., p].
 
-    candidate(group, factor) -> [..., p] gives parameters for a range shrunk by a number or [...]; round(group,
-    parameters) -> [..., n].
+    parameters(limits [..., r]) -> [..., p] says what a (shrunk) range stands for; round(group, parameters) -> [..., n].
     """
-    flat = group.reshape(-1, group.shape[-1])
-    chunk = max(SEARCH_CHUNK // max(flat.shape[1], 1), 1) if group.device.type == "cpu" else max(len(flat), 1)
-    parts = [_search(part, candidate, round) for part in torch.split(flat, chunk)]
-    found = torch.cat(parts)
+    n, r = group.shape[-1], limits.shape[-1]
+    chunk = max(SEARCH_CHUNK // n, 1) if group.device.type == "cpu" else group.numel()
+    parts = zip(torch.split(group.reshape(-1, n), chunk), torch.split(limits.reshape(-1, r), chunk), strict=True)
+    found = torch.cat([_search(weights, ends, parameters, round) for weights, ends in parts])
     return found.reshape(*group.shape[:-1], found.shape[-1])
 
 
 def _search(
     group: torch.Tensor,
-    candidate: Callable[[torch.Tensor, float | torch.Tensor], torch.Tensor],
+    limits: torch.Tensor,
+    parameters: Callable[[torch.Tensor], torch.Tensor],
     round: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
     """Search groups [g, n] at once -> [g, p]."""
-    best = candidate(group, 1.0)
-    least = _squared_error(group, best, round)
-    factor = torch.ones_like(least)
-    coarse: torch.Tensor | None = None
-    for step in [*COARSE[1:], *FINE]:
-        if step in FINE and coarse is None:
-            coarse = factor.clone()
-        tried = torch.full_like(factor, step) if coarse is None else (coarse * step).clamp(max=1.0)
-        parameters = candidate(group, tried)
-        error = _squared_error(group, parameters, round)
-        better = error < least
-        least = torch.where(better, error, least)
-        factor = torch.where(better, tried, factor)
-        best = torch.where(better.unsqueeze(-1), parameters, best)
+
+    def error(candidate: torch.Tensor) -> torch.Tensor:
+        # float64: the order of summation, which threads and layout choose, must not decide between candidates.
+        return round(group, candidate).sub_(group).square_().sum(-1, keepdim=True, dtype=torch.float64)
+
+    best = parameters(limits)
+    least = error(best)
+    factor = torch.ones_like(limits[:, :1])
+    for steps in (COARSE, FINE):
+        around = factor
+        for step in steps:
+            tried = (around * step).clamp_max(1.0)
+            candidate = parameters(limits * tried)
+            squared = error(candidate)
+            better = squared < least
+            least = torch.where(better, squared, least)
+            factor = torch.where(better, tried, factor)
+            best = torch.where(better, candidate, best)
     return best
-
-
-def _squared_error(
-    group: torch.Tensor, parameters: torch.Tensor, round: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
-    return round(group, parameters).sub_(group).square_().sum(-1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict, cast
 
 import torch
@@ -72,8 +72,8 @@ class Scoped(ABC):
 
     @property
     def canonical(self) -> str:
-        """Name of the simplest equal format: itself."""
-        return self.name
+        """Name of the simplest equal format: without `_short`, which changes nothing where both can be used."""
+        return replace(self, short=False).name
 
     @property
     def parameter_bits(self) -> float:

@@ -81,14 +81,13 @@ class TernaryFormat(Scoped):
 
     def choose(self, group: torch.Tensor) -> torch.Tensor:
         """Return the scale. group [..., n] -> [..., 1]."""
-        if self.rule == "mse":
-            return search(group, self._shrunk, self.round)
-        return self._shrunk(group, 1.0)
-
-    def _shrunk(self, group: torch.Tensor, factor: float | torch.Tensor) -> torch.Tensor:
         magnitudes = group.abs()
-        scale = magnitudes.mean(-1) if self.rule == "absmean" else reach(magnitudes, self.rule)
-        return (torch.where(scale == 0, 1.0, scale) * factor).unsqueeze(-1)
+        if self.rule == "absmean":  # float64: the same for every order of summation
+            scale = magnitudes.mean(-1, dtype=torch.float64).to(group.dtype)
+        else:
+            scale = reach(magnitudes, self.rule)
+        scale = torch.where(scale == 0, 1.0, scale).unsqueeze(-1)
+        return search(group, scale, torch.clone, self.round) if self.rule == "mse" else scale
 
     def round(self, values: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
         """Return the nearest of -scale, 0 and scale. values [..., m], parameters [..., 1] -> [..., m]."""
