@@ -144,8 +144,7 @@ class MicroscalingFormat(Scoped):
             return ceil_log2(largest / self.element.largest)
         if self.rule == "even":
             half = 1 << (FRACTION_BITS - self.element.mantissa_bits - 1)
-            carried = (largest.view(torch.int32) + half) >> FRACTION_BITS
-            return torch.where(carried > 0, carried - BIAS, floor_log2(largest)) - emax
+            return floor_log2((largest.view(torch.int32) + half).view(torch.float32)) - emax
         return floor_log2(largest) - emax
 
     def round(self, values: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:

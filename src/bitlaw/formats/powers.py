@@ -13,15 +13,14 @@ BIAS = 127
 
 
 def floor_log2(x: torch.Tensor) -> torch.Tensor:
-    """Return floor(log2 x) of positive finite float32 values, subnormals included, int32. Of 0 it is -1000."""
-    exponent = torch.frexp(x).exponent - 1
-    return torch.where(x == 0, -1000, exponent)
+    """Return floor(log2 x) of positive finite float32 values, int32; -127 for zero and subnormals, which lie below 2^-126."""
+    return (x.view(torch.int32) >> FRACTION_BITS) - BIAS
 
 
 def ceil_log2(x: torch.Tensor) -> torch.Tensor:
-    """Return ceil(log2 x) of positive finite float32 values, subnormals included, int32. Of 0 it is -1000."""
+    """Return ceil(log2 x) of positive finite float32 values, subnormals included, int32. Of 0 it is -127."""
     mantissa, exponent = torch.frexp(x)
-    return torch.where(x == 0, -1000, torch.where(mantissa == 0.5, exponent - 1, exponent))
+    return torch.where(x == 0, -BIAS, exponent - (mantissa == 0.5).int())
 
 
 def power_of_two(exponent: torch.Tensor) -> torch.Tensor:
