@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bitlaw.errors import require_count
+from bitlaw.errors import InputError, require_count
 from bitlaw.laws import VARIABLES
+
+FEWEST = 1e3  # no model has fewer parameters and no training fewer tokens: the number is in another unit
+RAW = ("parameters", "tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,27 @@ def outside_of(fitted: Mapping[str, tuple[float, float]], asked: Mapping[str, fl
 
 
 def count(name: str, value: float, what: str) -> float:
-    """Return a number above 0 as float; numpy numbers are welcome. Raises InputError."""
-    return require_count(name, value.item() if hasattr(value, "item") else value, what)
+    """Return a number above 0 as float; numpy numbers are welcome.
+
+    Raises InputError, also for a count of parameters or tokens so small that it must be in billions.
+    """
+    number = require_count(name, value.item() if hasattr(value, "item") else value, what)
+    if name in RAW and number < FEWEST:
+        raise InputError(
+            f"{name}={number:g} looks like millions, billions or trillions. Give the raw count of {what}: "
+            f"{number:g}e9 for {number:g} billion."
+        )
+    return number
+
+
+def refuse_outside(outside: Iterable[Outside], strict: bool) -> None:
+    """Raise InputError if the answer must be strict and any variable is outside the fitted range."""
+    words = list(dict.fromkeys(out.words for out in outside))
+    if strict and words:
+        raise InputError(
+            f"Outside the fitted range, and strict was asked for: {'; '.join(words)}. Leave out strict for an answer "
+            "with a wide interval, or fit a law to measurements that reach there."
+        )
 
 
 def _times(factor: float) -> str:

@@ -25,11 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bitlaw.laws import load_law
+from bitlaw.catalog import LAWS
+from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
 
 POINTS = Path(__file__).parent.parent / "data" / "ouyang2024_figure2_digitised.csv"
 POINTS_WORDS = "105 points read off Figure 2 of arXiv 2411.17691 (Pythia 160M, 1B, 12B; GPTQ at 2 and 3 bits)"
+POINTS_GROUP = 128.0  # weights that share a scale
 LATE_STEP = 43_000
 EARLY_STEP = 29_000
 WIDTHS = (2.0, 3.0)  # bit widths that have points
@@ -47,12 +49,13 @@ class Evidence:
 
 @lru_cache(maxsize=1)
 def digitised_points() -> Mapping[str, Array]:
-    """Return the shipped points by column: parameters, tokens, bits, step, qid, read_error (105 each)."""
+    """Return the shipped points by column: parameters, tokens, bits, group_size, step, qid, read_error (105 each)."""
     with POINTS.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = {"parameters": "n_params_nonembedding", "tokens": "tokens", "bits": "bits", "step": "step"}
     names |= {"qid": "qid_nats", "read_error": "read_error_nats"}
-    return {ours: np.array([float(row[theirs]) for row in rows]) for ours, theirs in names.items()}
+    columns = {ours: np.array([float(row[theirs]) for row in rows]) for ours, theirs in names.items()}
+    return {**columns, "group_size": np.full(len(rows), POINTS_GROUP)}
 
 
 @lru_cache(maxsize=64)
@@ -78,6 +81,9 @@ def published_evidence(name: str, bits: float) -> Evidence:
 def _evidence(sets: Mapping[str, Array], words: str) -> Evidence:
     points = digitised_points()
     residuals = []
+    if unjudged := [name for name in sets if name not in LAWS or not set(load_law(name).variables) <= set(points)]:
+        words = f"{unjudged[0]} cannot be judged on them: scatter of the unified law around all"
+        sets = {UNIFIED: np.ones(len(points["qid"]), dtype=bool)}
     for name, rows in sets.items():
         law = load_law(name)
         columns = {column: points[column][rows] for column in law.variables}
@@ -136,3 +142,15 @@ def _bit_slopes() -> list[float]:
         _, first, second = np.intersect1d(steps, others, return_indices=True)
         found.append(float(np.mean(three[second] - two[first]) / np.log(3.0 / 2.0)))
     return found
+
+
+LOSS_POINTS = ((85_056_000.0, 3.51), (805_736_448.0, 3.04), (11_327_027_200.0, 2.71))
+LOSS_TOKENS = 205_520_896_000.0
+LOSS_WORDS = "16-bit loss law: root mean square miss of three losses at 206B tokens read off the same figure"
+
+
+def loss_scatter(law: Law, values: Mapping[str, float]) -> float:
+    """Return how far a law of the 16-bit loss misses the three losses read off Figure 2, root mean square of logs."""
+    sizes, losses = (np.array(column) for column in zip(*LOSS_POINTS))
+    said = law.evaluate(values, {"parameters": sizes, "tokens": np.full(len(sizes), LOSS_TOKENS)})
+    return _size([float(miss) for miss in np.log(losses / said)])

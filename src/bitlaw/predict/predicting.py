@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy as np
 from bitlaw.errors import InputError
 from bitlaw.fit.result import Fit
 from bitlaw.laws import Law, law_names, load_law
-from bitlaw.predict.answers import Answer, Interval, count
-from bitlaw.predict.sources import Source, answers_at, fit_source, published_source, resolve
+from bitlaw.laws.law import Array
+from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
+from bitlaw.predict.losses import resolve_loss, total_band
+from bitlaw.predict.sources import Source, answers_at, published_source, resolve
 
 PYTHIA_VOCABULARY = 50_304
-PUBLISHED_LOSS = "ouyang2024-loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,9 @@ class LawValue:
 class Prediction(Answer):
     """QiD of a model, nats per token (`value`), with the losses around it.
 
-    baseline_loss, quantized_loss: nats per token of the published tokenizer and text, or of the loss fit given; None
-    where no loss law fits the question (`loss_source` says which or why not). beside: the other laws' values.
+    baseline_loss, quantized_loss and their intervals: nats per token of the published tokenizer and text, or of the
+    loss fit given; None where no loss law fits the question (`loss_source` says which or why not). beside: the other
+    laws' values.
     """
 
     parameters: float
@@ -41,6 +44,8 @@ class Prediction(Answer):
     bits: float
     baseline_loss: float | None
     quantized_loss: float | None
+    baseline_interval: Interval | None
+    quantized_interval: Interval | None
     loss_source: str
     beside: tuple[LawValue, ...]
 
@@ -53,45 +58,61 @@ def predict(
     law: str | Law | Fit = "auto",
     loss_law: str | Law | Fit = "auto",
     level: float = 0.9,
+    strict: bool = False,
+    also: Mapping[str, float] | None = None,
 ) -> Prediction:
     """Predict the degradation of a model of `parameters` (N, non-embedding) trained on `tokens` (D) at `bits` (P).
 
     law: `auto` (the published law of 2, 3 or 4 bits, else the unified one), a name, or a Fit of your own measurements.
     loss_law: `auto` (the published 16-bit loss law beside published laws, none beside a Fit, whose text and tokenizer
-    it does not know), a name, a Fit of `ouyang2024-loss`, or `none`. Raises InputError for input that cannot be.
+    it does not know), a name, a Fit of `ouyang2024-loss`, or `none`. strict: refuse outside the fitted range. also:
+    values of further variables the law reads, such as group_size. Raises InputError for input that cannot be.
     """
     asked = question(parameters, tokens, bits)
     check_level(level)
-    source = resolve(law, asked["bits"])
+    source = resolve(law, asked["bits"], also)
+    outside = source.outside(asked)
+    refuse_outside(outside, strict)
     columns = {name: np.array([value]) for name, value in asked.items()}
-    value = float(source.value(columns)[0])
-    low, high = (float(end[0]) for end in source.band(columns, level))
-    baseline, loss_source = _baseline(loss_law, source, asked)
-    conditions = source.conditions
-    if value > math.log(PYTHIA_VOCABULARY):
-        conditions = (
-            f"above ln({PYTHIA_VOCABULARY}) = {math.log(PYTHIA_VOCABULARY):.2f} nats: worse than guessing, read as broken",
-            *conditions,
-        )
+    value = source.value(columns)
+    low, high = source.band(columns, level)
+    losses, loss_source = resolve_loss(loss_law, source)
+    baseline = loss_interval = quantized_interval = None
+    if losses is not None:
+        loss_source = losses.words(asked)
+        loss = losses.value(columns)
+        loss_low, loss_high = losses.band(columns, level)
+        baseline = float(loss[0])
+        loss_interval = _interval(loss_low, loss_high, level, losses.made_of())
+        total = total_band(((loss, loss_low, loss_high), (value, low, high)))
+        quantized_interval = _interval(*total, level, "those of QiD and of the 16-bit loss in quadrature")
     return Prediction(
-        value=value,
+        value=float(value[0]),
         unit="nats per token",
-        interval=Interval(low=low, high=high, level=level, made_of=source.made_of(asked)),
-        law=source.law.name,
-        formula=source.law.text,
-        constants=dict(source.values),
-        source=source.origin,
-        sureness=source.sureness,
-        outside=source.outside(asked),
-        conditions=conditions,
+        interval=_interval(low, high, level, source.made_of(asked)),
+        **source.provenance(asked),
+        conditions=(*broken(float(value[0])), *source.conditions),
         parameters=asked["parameters"],
         tokens=asked["tokens"],
         bits=asked["bits"],
         baseline_loss=baseline,
-        quantized_loss=None if baseline is None else baseline + value,
+        quantized_loss=None if baseline is None else baseline + float(value[0]),
+        baseline_interval=loss_interval,
+        quantized_interval=quantized_interval,
         loss_source=loss_source,
-        beside=_beside(source, asked, value),
+        beside=_beside(source, asked, float(value[0])),
     )
+
+
+def broken(value: float, vocabulary: int = PYTHIA_VOCABULARY) -> tuple[str, ...]:
+    """Return a sentence if a degradation is above the loss of a uniform guess, else nothing."""
+    if value <= math.log(vocabulary):
+        return ()
+    return (f"above ln({vocabulary}) = {math.log(vocabulary):.2f} nats: worse than guessing, read as broken",)
+
+
+def _interval(low: Array, high: Array, level: float, made_of: str) -> Interval:
+    return Interval(low=float(low[0]), high=float(high[0]), level=level, made_of=made_of)
 
 
 def question(parameters: float, tokens: float, bits: float) -> dict[str, float]:
@@ -109,35 +130,13 @@ def check_level(level: float) -> None:
         raise InputError(f"level={level} must lie between 0 and 1, for example 0.9.")
 
 
-def _baseline(loss_law: str | Law | Fit, source: Source, asked: dict[str, float]) -> tuple[float | None, str]:
-    if loss_law == "none":
-        return None, "none asked for"
-    if loss_law == "auto":
-        if source.fit is not None:
-            return (
-                None,
-                "no loss law given for the text and tokenizer of this fit; give loss_law=Fit of ouyang2024-loss",
-            )
-        loss_law = PUBLISHED_LOSS
-    if isinstance(loss_law, Fit):
-        found = fit_source(loss_law)
-    else:
-        found = published_source(load_law(loss_law) if isinstance(loss_law, str) else loss_law)
-    if found.law.target != "baseline_loss":
-        raise InputError(f"Law {found.law.name!r} gives {found.law.target}, not baseline_loss. Use {PUBLISHED_LOSS!r}.")
-    outside = "; ".join(out.words for out in found.outside({name: asked[name] for name in found.law.variables}))
-    return float(found.value(asked)), f"{found.law.name}, {found.origin}" + (
-        f" (outside: {outside})" if outside else ""
-    )
-
-
 def _beside(source: Source, asked: dict[str, float], value: float) -> tuple[LawValue, ...]:
     found = []
     for name in law_names():
         law = load_law(name)
-        if not answers_at(law, asked["bits"]) or (name == source.law.name and source.fit is None):
+        if not answers_at(law, asked["bits"], source.also) or (name == source.law.name and source.fit is None):
             continue
-        other = published_source(law)
+        other = published_source(law, source.also)
         said = float(other.value(asked))
         found.append(
             LawValue(

@@ -11,27 +11,42 @@ its exponents were found inside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import TypedDict
 
 import numpy as np
 
 from bitlaw.errors import InputError
 from bitlaw.fit.result import Fit
-from bitlaw.laws import Law, law_names, load_law
+from bitlaw.laws import VARIABLES, Law, law_names, load_law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Outside, outside_of
-from bitlaw.predict.evidence import UNIFIED, drift, published_evidence
+from bitlaw.predict.evidence import ONE_BIT, UNIFIED, drift, published_evidence
 
-PREDICTABLE = ("parameters", "tokens", "bits")  # what the questions ask for; a law that reads more cannot answer
+PREDICTABLE = ("parameters", "tokens", "bits")  # what every question asks for; more comes with `also`
 TINY = 1e-3  # lower ends below this share of the value are taken as they are
 LARGEST = 300.0  # logarithm of the largest factor an interval may reach
 
 
+class Provenance(TypedDict):
+    """The parts of an `Answer` that say where it comes from."""
+
+    law: str
+    formula: str
+    constants: Mapping[str, float]
+    source: str
+    sureness: str
+    outside: tuple[Outside, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A law of QiD that can answer: published constants, or a Fit."""
+    """A law of QiD that can answer: published constants, or a Fit.
+
+    `also` holds the values of variables the law reads beyond N, D and P, such as a group size.
+    """
 
     law: Law
     values: Mapping[str, float]
@@ -40,14 +55,26 @@ class Source:
     sureness: str
     conditions: tuple[str, ...]
     fit: Fit | None = None
+    also: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, columns: Mapping[str, Array | float]) -> Array:
         """Return QiD, nats per token, for columns that broadcast."""
-        return self.law.evaluate(self.values, columns)
+        return self.law.evaluate(self.values, {**self.also, **columns})
 
     def outside(self, asked: Mapping[str, float]) -> tuple[Outside, ...]:
         """Return which asked values leave the fitted range."""
-        return outside_of(self.fitted, asked)
+        return outside_of(self.fitted, {**self.also, **asked})
+
+    def provenance(self, asked: Mapping[str, float]) -> Provenance:
+        """Return the parts of an answer that say where it comes from, for the point asked about."""
+        return Provenance(
+            law=self.law.name,
+            formula=self.law.text,
+            constants=dict(self.values),
+            source=self.origin,
+            sureness=self.sureness,
+            outside=self.outside(asked),
+        )
 
     def made_of(self, asked: Mapping[str, float]) -> str:
         """Return in words what `band` contains at one point."""
@@ -68,7 +95,7 @@ class Source:
             ends = np.quantile(residuals, [(1 - level) / 2, (1 + level) / 2])
             low, high = mean * np.exp(min(ends[0], 0.0)), mean * np.exp(max(ends[1], 0.0))
         else:
-            low, high = self.fit.band(columns, level=level, scatter=True)
+            low, high = self.fit.band({**self.also, **columns}, level=level, scatter=True)
         # The scatter floor of a fit may take the lower end below zero, where a logarithm cannot follow: left as it is.
         above = np.hypot(np.log(high / mean), wide)
         below = np.hypot(np.log(mean / np.maximum(low, TINY * mean)), wide)
@@ -89,7 +116,7 @@ class Source:
         return np.asarray(np.sqrt(total))
 
 
-def published_source(law: Law) -> Source:
+def published_source(law: Law, also: Mapping[str, float] | None = None) -> Source:
     """Return the source of a law's published constants. Raises InputError where they are incomplete."""
     constants = law.constants()
     notes = (constants.note,) if constants.note else ()
@@ -100,17 +127,19 @@ def published_source(law: Law) -> Source:
         origin=constants.source,
         sureness=constants.sureness,
         conditions=(f"constants are of {constants.data}; other families and quantizers differ", *notes),
+        also=_further(law, also or {}),
     )
 
 
-def fit_source(fit: Fit) -> Source:
+def fit_source(fit: Fit, also: Mapping[str, float] | None = None) -> Source:
     """Return the source of a Fit. Raises InputError if the fit did not converge."""
     if not fit.converged:
         raise InputError(f"The fit of {fit.law!r} {fit.outcome}: it cannot answer. Fit again with more rows or starts.")
     data = fit.data
     methods = ", ".join(data.methods) or "unknown method"
+    law = fit.formula()
     return Source(
-        law=fit.formula(),
+        law=law,
         values=fit.values,
         fitted=fit.fitted,
         origin=f"fit to {data.source}: {data.rows} rows of {data.checkpoints} checkpoints of {data.models} models, {methods}",
@@ -118,12 +147,24 @@ def fit_source(fit: Fit) -> Source:
         f"{100 * fit.scores.median_relative_error:.0f} % over {fit.scores.points_above} rows",
         conditions=(f"models, text and quantizer like those of {data.source}", *fit.warnings),
         fit=fit,
+        also=_further(law, also or {}),
     )
 
 
-def answers_at(law: Law, bits: float) -> bool:
-    """True if a law with published constants gives QiD at this bit width."""
-    if law.target != "qid" or not set(law.variables) <= set(PREDICTABLE) or "tokens" not in law.variables:
+def _further(law: Law, also: Mapping[str, float]) -> dict[str, float]:
+    """Return the given values of the variables that a law reads beyond N, D and P. Raises InputError for one missing."""
+    needed = [name for name in law.variables if name not in PREDICTABLE]
+    if missing := [name for name in needed if name not in also]:
+        said = ", ".join(f"{name} ({VARIABLES[name].meaning})" for name in missing)
+        raise InputError(
+            f"Law {law.name!r} also reads {said}. Give also={{{missing[0]!r}: value}}, or --also {missing[0]}=VALUE."
+        )
+    return {name: float(also[name]) for name in needed}
+
+
+def answers_at(law: Law, bits: float, also: Collection[str] = ()) -> bool:
+    """True if a law with published constants gives QiD at this bit width from N, D, P and the variables in `also`."""
+    if law.target != "qid" or not set(law.variables) <= {*PREDICTABLE, *also} or "tokens" not in law.variables:
         return False
     for published in law.published:
         low, high = published.fitted.get("bits", (0.0, 0.0))
@@ -132,16 +173,15 @@ def answers_at(law: Law, bits: float) -> bool:
     return False
 
 
-def resolve(law: str | Law | Fit, bits: float) -> Source:
+def resolve(law: str | Law | Fit, bits: float, also: Mapping[str, float] | None = None) -> Source:
     """Return the source that answers. `auto`: the law of exactly this bit width if one is published, else the unified."""
     if isinstance(law, Fit):
-        source = fit_source(law)
+        source = fit_source(law, also)
     elif law == "auto":
-        fits = [name for name in law_names() if answers_at(load_law(name), bits)]
-        exact = [name for name in fits if "bits" not in load_law(name).variables]
-        return published_source(load_law((exact or [UNIFIED])[0]))
+        exact = ONE_BIT.get(bits, UNIFIED)
+        source = published_source(load_law(exact), also)
     else:
-        source = published_source(load_law(law) if isinstance(law, str) else law)
+        source = published_source(load_law(law) if isinstance(law, str) else law, also)
     if source.law.target != "qid" or "tokens" not in source.law.variables:
         able = ", ".join(name for name in law_names() if answers_at(load_law(name), bits))
         raise InputError(
