@@ -58,7 +58,7 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; an infinite end of an interval becomes None (its words say so)."""
-        content = {name: _plain(value) for name, value in asdict(self).items()}
+        content = {name: plain(value) for name, value in asdict(self).items()}
         return {**content, "inside": self.inside}
 
 
@@ -112,11 +112,12 @@ def _times(factor: float) -> str:
     return f"{factor:.0f}x" if factor >= 9.5 else f"{factor:.2g}x"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return dicts, lists and numbers as JSON holds them; what is not finite becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -41,17 +41,20 @@ def crossing(curve: Curve, level: float, *, start: float = 1.0, stop: float = MO
     return math.exp(0.5 * (begin + end))
 
 
-def lowest(curve: Curve, *, start: float = 1.0, stop: float = MOST_TOKENS) -> float:
-    """Return the x between start and stop where the curve is least; inf if that is at the far end (it still falls)."""
-    begin, end = math.log(start), math.log(stop)
-    last = end
-    for _ in range(6):
+def turning_point(curve: Curve, rise: float, *, start: float = 1.0, stop: float = MOST_TOKENS) -> float:
+    """Return the x where a falling curve first turns: the lowest before it has risen by `rise`; inf if it never does."""
+    grid = np.linspace(math.log(start), math.log(stop), 4 * GRID)
+    values = np.nan_to_num(curve(np.exp(grid)), nan=math.inf)
+    risen = np.flatnonzero(values > np.minimum.accumulate(values) + rise)
+    if not len(risen):
+        return math.inf
+    best = int(np.argmin(values[: risen[0]]))
+    begin, end = float(grid[max(best - 1, 0)]), float(grid[best + 1])
+    for _ in range(4):
         grid = np.linspace(begin, end, GRID)
-        values = np.nan_to_num(curve(np.exp(grid)), nan=math.inf)
-        best = int(np.argmin(values))
-        if grid[best] >= last:
-            return math.inf
-        begin, end = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)])
-        if np.ptp(values) <= 1e-13 * abs(values[best]):  # flat to the last digits: the middle of what is left
+        values = curve(np.exp(grid))
+        if np.ptp(values) <= 1e-13 * np.max(np.abs(values)):  # flat to the last digits: the middle of what is left
             break
+        best = int(np.argmin(values))
+        begin, end = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)])
     return math.exp(0.5 * (begin + end))

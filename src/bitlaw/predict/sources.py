@@ -65,15 +65,18 @@ class Source:
         """Return which asked values leave the fitted range."""
         return outside_of(self.fitted, {**self.also, **asked})
 
-    def provenance(self, asked: Mapping[str, float]) -> Provenance:
-        """Return the parts of an answer that say where it comes from, for the point asked about."""
+    def provenance(self, asked: Mapping[str, float], outside: tuple[Outside, ...] | None = None) -> Provenance:
+        """Return the parts of an answer that say where it comes from, for the point asked about.
+
+        outside: what is outside where more than this law has a range.
+        """
         return Provenance(
             law=self.law.name,
             formula=self.law.text,
             constants=dict(self.values),
             source=self.origin,
             sureness=self.sureness,
-            outside=self.outside(asked),
+            outside=self.outside(asked) if outside is None else outside,
         )
 
     def made_of(self, asked: Mapping[str, float]) -> str:
