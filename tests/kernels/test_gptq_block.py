@@ -88,6 +88,41 @@ def test_given_parameters() -> None:
     assert same(got, want) >= 0.999
 
 
+@pytest.mark.parametrize(
+    ("name", "block_size", "scales", "order"),
+    [
+        ("int3_g16", 32, "dynamic", "none"),
+        ("int3_g16", 32, "static", "activation"),
+        ("int4_g16_sym", 128, "dynamic", "group_aware"),
+        ("int2_row", 16, "dynamic", "none"),
+        ("int4_g32_short", 32, "dynamic", "none"),
+    ],
+)
+def test_whole_loop_equals_torch(
+    name: str, block_size: int, scales: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same call with and without the kernel; the choice between them is the only thing that differs."""
+    from bitlaw.formats import parse_format
+    from bitlaw.kernels import gptq_columns
+    from bitlaw.quantize import InputStatistics
+    from bitlaw.quantize.gptq import GptqOptions, gptq
+
+    generator = torch.Generator().manual_seed(7)
+    columns = 48
+    inputs = torch.randn(400, columns, generator=generator) @ torch.randn(columns, columns, generator=generator)
+    statistics = InputStatistics(columns, DEVICE)
+    statistics.add(inputs.to(DEVICE))
+    weight = torch.randn(19, columns, generator=generator).to(DEVICE)
+    options = GptqOptions(scales=scales, order=order, block_size=block_size)
+    asked = []
+    monkeypatch.setattr(gptq_columns, "available", lambda device: bool(asked.append(device)))
+    want = gptq(weight, statistics, parse_format(name), options)
+    assert asked
+    monkeypatch.setattr(gptq_columns, "available", lambda device: True)
+    got = gptq(weight, statistics, parse_format(name), options)
+    assert same(got, want) >= 0.999
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("width", [32, 64, 128])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])

@@ -18,6 +18,7 @@ import torch
 
 from bitlaw.errors import InputError
 from bitlaw.formats import Format, group_starts
+from bitlaw.kernels.gptq_columns import serves, solve_on_gpu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +124,15 @@ def solve_columns(
     """
     # Columns as rows: a column is contiguous, and the update of later columns is one rank-1 product.
     rest = weight.T[arrangement.order].contiguous()
-    done = torch.empty_like(rest)
     group_stop = dict(arrangement.groups)
+    batches = blocks(units(arrangement.groups, micro_block), block_size)
+    ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
+    if micro_block == 1 and drift is None and serves(format, weight.device, ranges, group_stop):
+        done = solve_on_gpu(rest, factor, ranges, group_stop, format, static, arrangement.stored_group)
+        return _stored(done, arrangement.order)
+    done = torch.empty_like(rest)
     parameters = torch.empty(0)
-    for cells in blocks(units(arrangement.groups, micro_block), block_size):
+    for cells in batches:
         start, stop = cells[0][0], cells[-1][1]
         block = rest[start:stop]
         block_factor = factor[start:stop, start:stop]
@@ -159,8 +165,13 @@ def solve_columns(
         rest[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1.0)
         if drift is not None:
             rest[stop:].addmm_(drift[start:stop, stop:].T, before)
+    return _stored(done, arrangement.order)
+
+
+def _stored(done: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Return columns in places, [in, out], as a weight [out, in] with its columns where they are stored."""
     quantized = torch.empty_like(done)
-    quantized[arrangement.order] = done
+    quantized[order] = done
     return quantized.T.contiguous()
 
 
