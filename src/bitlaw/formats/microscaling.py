@@ -11,7 +11,7 @@ Scale rules, named as in torchao, with m = max|w| of the block and emax = floor(
 
 s is taken from the bits of m, never by log2, which is wrong beside powers of two. It is clamped to -127 .. 127. A block of
 zeros has s = -127 and stays zero. A block that holds NaN or infinity becomes NaN in all its values, as the scale's NaN code
-says (the standard leaves this open; torchao clamps infinity). Ties: even, or `_away` from zero as in microxcaling.
+says (the standard leaves this open; torchao takes infinity as 2^128). Ties: even, or `_away` from zero as in microxcaling.
 Elements: `elements`; mxintP is the standard's INT8 in P bits. A product beyond float32 (weights above 2^126) is infinite.
 """
 
