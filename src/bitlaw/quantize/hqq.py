@@ -4,12 +4,13 @@ Minimises sum |W - dequantize(W)|^p with p = 0.7 over the zero point z of each g
 
     Q = clamp(round(W s + z), 0, 2^bits - 1)        R = (Q - z) / s
     E = shrink(W - R)                               z = mean over the group of Q - (W - E) s
-    shrink(x) = sign(x) max(|x| - |x|^(p - 1) / beta, 0)        beta = 10, 10.1, 10.201, ...
+    shrink(x) = sign(x) max(|x| - |x|^(p - 1) / beta, 0)
 
 until the mean |W - R| of the whole weight stops falling, at most `iterations` times. As in the authors' package (hqq
-0.2.8, axis 1, the default solver), s = (2^bits - 1) / (max - min), z starts at -min s (rounded at 4 bits), and the last
-z is kept even where it was the one that stopped the search. The grid has a real-valued zero point, so the format gives the
-width and the groups only: asymmetric integers without another scale rule. Stored: code, 16-bit scale, 16-bit zero point.
+0.2.8, axis 1, the default solver), s = (2^bits - 1) / (max - min), z starts at -min s (rounded at 4 bits), the last z is
+kept even where it was the one that stopped the search, and beta stays 10: the article has it grow by kappa = 1.01 with
+every iteration, but that solver does not. The grid has a real-valued zero point, so the format gives the width and the
+groups only: asymmetric integers without another scale rule. Stored: code, 16-bit scale, 16-bit zero point.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class HqqOptions:
 
     norm: float = 0.7
     beta: float = 10.0
-    kappa: float = 1.01
+    kappa: float = 1.0
     iterations: int = 20
 
     def __post_init__(self) -> None:
