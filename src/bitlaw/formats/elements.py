@@ -55,6 +55,9 @@ class Element(Protocol):
     def values(self) -> list[float]:
         """Return the values rounding may give, ascending, zero once."""
 
+    def describe(self) -> str:
+        """Return the values in words, for tables."""
+
     def round_(self, x: torch.Tensor, ties: str = "even") -> torch.Tensor:
         """Round values divided by `unit` to the grid divided by `unit`, in place; float32, any shape. Return x."""
 
@@ -131,6 +134,10 @@ class FloatElement:
         """Return the finite values, ascending, zero once."""
         return sorted({value + 0.0 for value in self.encodings() if abs(value) <= self.largest})
 
+    def describe(self) -> str:
+        """Return the values in words."""
+        return _in_words(self.values())
+
     def round_(self, x: torch.Tensor, ties: str = "even") -> torch.Tensor:
         """Round a float32 tensor to the grid in place.
 
@@ -140,8 +147,8 @@ class FloatElement:
         x.clamp_(-self.largest, self.largest)
         magnet = binade_(x, torch.empty_like(x)).clamp_(min=2.0**self.emin)
         if ties == "even":
-            magnet.mul_(1.5 * 2.0 ** (FRACTION_BITS - self.mantissa_bits))
-            return x.add_(magnet).sub_(magnet)
+            times = 1.5 * 2.0 ** (FRACTION_BITS - self.mantissa_bits)
+            return x.add_(magnet, alpha=times).sub_(magnet, alpha=times)
         step = magnet.mul_(2.0**-self.mantissa_bits)
         return round_away_(x.div_(step)).mul_(step)
 
@@ -186,6 +193,10 @@ class IntElement:
         half = 2 ** (self.bits - 1)
         return [code * self.unit for code in range(1 - half, half)]
 
+    def describe(self) -> str:
+        """Return the values in words."""
+        return _in_words(self.values())
+
     def round_(self, x: torch.Tensor, ties: str = "even") -> torch.Tensor:
         """Round values counted in steps to whole numbers within the ends, in place."""
         end = 2 ** (self.bits - 1) - 1
@@ -196,6 +207,13 @@ class IntElement:
 def round_away_(x: torch.Tensor) -> torch.Tensor:
     """Round to whole numbers in place, halves away from zero. x float32, |x| below 2^22."""
     return x.add_(torch.full_like(x, BELOW_HALF).copysign_(x)).trunc_()
+
+
+def _in_words(values: list[float]) -> str:
+    magnitudes = [v for v in values if v >= 0]
+    if len(values) <= 17:
+        return "±(" + ", ".join(f"{v:g}" for v in magnitudes) + ")"
+    return f"{len(values)} values, ±{magnitudes[1]:g} to ±{magnitudes[-1]:g} and 0"
 
 
 def parse_float_element(text: str, bits: int) -> FloatElement:

@@ -19,7 +19,7 @@ import torch
 from bitlaw.errors import InputError
 from bitlaw.formats.elements import TIES, FloatElement, parse_float_element
 from bitlaw.formats.integer import SCALE_BITS
-from bitlaw.formats.scale_rules import RULE_PATTERN, reach, require_rule, search
+from bitlaw.formats.scale_rules import RULE_PATTERN, describe, reach, require_rule, search
 from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
 from bitlaw.formats.ternary import TernaryFormat
 
@@ -86,18 +86,12 @@ class FloatFormat(Scoped):
     @property
     def grid(self) -> str:
         """The values of a group before scaling."""
-        values = self.element.values()
-        if len(values) <= 17:
-            return "±" + ", ".join(f"{v:g}" for v in values if v >= 0)
-        return f"{len(values)} values, ±{min(v for v in values if v > 0):g} to ±{self.element.largest:g}"
+        return self.element.describe()
 
     @property
     def scale_rule(self) -> str:
         """How the scale is chosen."""
-        named = {"absmax": "max |w|", "mse": "(max |w|, shrunk for least squared error)"}
-        return (
-            f"{named.get(self.rule, f'{self.rule[1:]} % quantile of |w|')} / {self.element.largest:g}; ties {self.ties}"
-        )
+        return f"{describe(self.rule)} / {self.element.largest:g}; ties {self.ties}"
 
     @property
     def group_bits(self) -> float:

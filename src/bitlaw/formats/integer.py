@@ -22,7 +22,7 @@ from typing import Self
 import torch
 
 from bitlaw.errors import InputError
-from bitlaw.formats.scale_rules import RULE_PATTERN, reach, require_rule, search
+from bitlaw.formats.scale_rules import RULE_PATTERN, describe, reach, require_rule, search
 from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
 
 SCALE_BITS = 16
@@ -84,11 +84,10 @@ class IntegerFormat(Scoped):
     @property
     def scale_rule(self) -> str:
         """How the scale is chosen."""
-        ends = {"absmax": "max", "mse": "max, shrunk for least squared error"}.get(
-            self.rule, f"{self.rule[1:]} % quantile"
-        )
-        formula = "2 {} of |w|" if self.symmetric else "(hi - lo of w and 0, by {})"
-        return formula.format(ends) + f" / {self.highest_code}; ties even"
+        if self.symmetric:
+            return f"2 x {describe(self.rule)} / {self.highest_code}; ties even"
+        ends = {"absmax": "min and max", "mse": "shrunk min and max"}.get(self.rule, f"{self.rule[1:]} % quantiles")
+        return f"(hi - lo) / {self.highest_code}, {ends} of w and 0; ties even"
 
     @property
     def group_bits(self) -> float:

@@ -113,10 +113,7 @@ class MicroscalingFormat(Scoped):
     @property
     def grid(self) -> str:
         """The values of a group before scaling."""
-        values = self.element.values()
-        if len(values) <= 17:
-            return "±" + ", ".join(f"{v:g}" for v in values if v >= 0)
-        return f"{len(values)} values, ±{min(v for v in values if v > 0):g} to ±{self.element.largest:g}"
+        return self.element.describe()
 
     @property
     def scale_rule(self) -> str:

@@ -69,7 +69,7 @@ class NvFp4Format(Scoped):
     @property
     def grid(self) -> str:
         """The values of a group before scaling."""
-        return "±" + ", ".join(f"{v:g}" for v in ELEMENT.values() if v >= 0)
+        return ELEMENT.describe()
 
     @property
     def scale_rule(self) -> str:

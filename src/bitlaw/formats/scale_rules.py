@@ -33,6 +33,12 @@ def require_rule(rule: str) -> str:
     )
 
 
+def describe(rule: str) -> str:
+    """Return the rule in words, for a range symmetric about zero."""
+    named = {"absmax": "max |w|", "mse": "shrunk max |w|"}
+    return named.get(rule, f"{rule[1:]} % quantile of |w|")
+
+
 def reach(magnitudes: torch.Tensor, rule: str) -> torch.Tensor:
     """Return the largest value to be inside, or the percentile the rule asks for. magnitudes [..., n] -> [...]."""
     n = magnitudes.shape[-1]

@@ -18,7 +18,7 @@ import torch
 
 from bitlaw.errors import InputError
 from bitlaw.formats.integer import SCALE_BITS
-from bitlaw.formats.scale_rules import RULE_PATTERN, reach, require_rule, search
+from bitlaw.formats.scale_rules import RULE_PATTERN, describe, reach, require_rule, search
 from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
 
 
@@ -71,8 +71,7 @@ class TernaryFormat(Scoped):
     @property
     def scale_rule(self) -> str:
         """How the scale is chosen."""
-        named = {"absmean": "mean |w|", "absmax": "max |w|", "mse": "max |w|, shrunk for least squared error"}
-        return named.get(self.rule, f"{self.rule[1:]} % quantile of |w|") + "; ties even"
+        return ("mean |w|" if self.rule == "absmean" else describe(self.rule)) + "; ties even"
 
     @property
     def group_bits(self) -> float:
