@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from bitlaw.demo import demo
     from bitlaw.fit import fit
     from bitlaw.measure import measure
-    from bitlaw.predict import law_show, predict, tokens_to_train
+    from bitlaw.predict import (
+        compare_laws,
+        critical_tokens,
+        fewest_bits,
+        law_show,
+        plan,
+        predict,
+        project,
+        tokens_to_train,
+        training_level,
+    )
     from bitlaw.report import report
     from bitlaw.store.opening import records
     from bitlaw.suites import suites
@@ -26,12 +36,35 @@ _WHERE = {
     "fit": "bitlaw.fit",
     "predict": "bitlaw.predict",
     "tokens_to_train": "bitlaw.predict",
+    "training_level": "bitlaw.predict",
+    "critical_tokens": "bitlaw.predict",
+    "fewest_bits": "bitlaw.predict",
+    "project": "bitlaw.predict",
+    "plan": "bitlaw.predict",
+    "compare_laws": "bitlaw.predict",
     "law_show": "bitlaw.predict",
     "report": "bitlaw.report",
     "suites": "bitlaw.suites",
 }
 
-__all__ = ["demo", "fit", "law_show", "measure", "predict", "records", "report", "suites", "tokens_to_train", "train"]
+__all__ = [
+    "compare_laws",
+    "critical_tokens",
+    "demo",
+    "fewest_bits",
+    "fit",
+    "law_show",
+    "measure",
+    "plan",
+    "predict",
+    "project",
+    "records",
+    "report",
+    "suites",
+    "tokens_to_train",
+    "train",
+    "training_level",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,10 @@
     demo_text.py the demo's result as text
     models.py    demo, train, measure, suites
     records.py   records
-    numbers.py   fit, predict, tokens-to-train, law, report, catalog
+    numbers.py   fit, law, report, catalog
+    questions.py predict, tokens-to-train, training-level, critical-tokens, fewest-bits
+    choices.py   project, plan, compare-laws
+    asking.py    what the questions share
 
 To add a verb: write its `Verb` in the file it belongs to and name it in `main.VERBS`.
 """

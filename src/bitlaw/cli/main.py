@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bitlaw import __version__
-from bitlaw.cli import models, numbers, records
+from bitlaw.cli import choices, models, numbers, questions, records
 from bitlaw.cli.output import as_json
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import BitlawError, InputError
@@ -21,8 +21,14 @@ VERBS: tuple[Verb, ...] = (
     models.MEASURE,
     records.RECORDS,
     numbers.FIT,
-    numbers.PREDICT,
-    numbers.TOKENS_TO_TRAIN,
+    questions.PREDICT,
+    questions.TOKENS_TO_TRAIN,
+    questions.TRAINING_LEVEL,
+    questions.CRITICAL_TOKENS,
+    questions.FEWEST_BITS,
+    choices.PROJECT,
+    choices.PLAN,
+    choices.COMPARE_LAWS,
     numbers.LAW,
     numbers.REPORT,
     models.SUITES,
@@ -41,6 +47,7 @@ The flow: train or bring checkpoints, measure them, fit a law, ask.
   bitlaw report --store runs/tiny.db --out runs/report.html
   bitlaw predict --params 70e9 --tokens 15e12 --bits 4
   bitlaw tokens-to-train --params 70e9 --bits 4 --qid 0.2
+  bitlaw plan --memory 24GiB --candidates small:7B:15T:8B large:68B:15T:70B
 
 QiD is loss(quantized) - loss(16-bit), nats per token, on the same tokens in one pass. Every number comes with its error.
 `bitlaw VERB --help` explains a verb with examples. Every verb is a Python function of the same name in `bitlaw.api`."""

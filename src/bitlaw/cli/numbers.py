@@ -1,4 +1,4 @@
-"""Verbs that touch numbers only: fit, predict, tokens-to-train, law, report, catalog. None of them loads torch."""
+"""Verbs about laws and results: fit, law, report, catalog. None of them loads torch."""
 
 from __future__ import annotations
 
@@ -35,21 +35,30 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_fit(given: argparse.Namespace) -> Any:
-    from bitlaw.fit import Intervals, Table, fit
-    from bitlaw.store import open_store
+    from bitlaw.fit import Intervals, fit
+    from bitlaw.laws import load_law
 
-    if given.csv:
-        rows = Table.from_csv(given.csv)
-    else:
-        with open_store(given.store, create=False) as store:
-            rows = Table.from_measurements(store, source=given.store)
-    if chosen := filters(given.where):
-        rows = rows.where(**chosen)
+    law = load_law(given.law)
+    rows = read_table(given.csv, given.store, given.where, required=(*law.variables, law.target))
     intervals = Intervals(kind=given.intervals, level=given.level)
-    made = fit(given.law, rows, intervals=intervals, fixed=_fixed(given.fixed), seed=given.seed)
+    made = fit(law, rows, intervals=intervals, fixed=_fixed(given.fixed), seed=given.seed)
     if given.out:
         made.to_json(given.out)
     return made.to_dict()
+
+
+def read_table(csv: str | None, store: str | None, where: list[str], *, required: tuple[str, ...] | None = None) -> Any:
+    """Return the table of a CSV file or a store, filtered. required: columns a CSV file must have."""
+    from bitlaw.fit import Table
+    from bitlaw.store import open_store
+
+    if csv:
+        rows = Table.from_csv(csv, required=required) if required else Table.from_csv(csv)
+    else:
+        with open_store(str(store), create=False) as opened:
+            rows = Table.from_measurements(opened, source=str(store))
+    chosen = filters(where)
+    return rows.where(**chosen) if chosen else rows
 
 
 def _fixed(given: list[str]) -> dict[str, float]:
@@ -107,122 +116,6 @@ floor. Failed measurements and baselines are left out and counted.
     arguments=_fit_arguments,
     run=_run_fit,
     text=_fit_text,
-)
-
-
-def _law_or_fit(given: argparse.Namespace) -> Any:
-    if not given.fit:
-        return given.law
-    from bitlaw.fit.result import Fit
-
-    return Fit.from_json(Path(given.fit))
-
-
-def _add_law(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--law", default="auto", help="a published law by name (default: auto, the per-bit law at 2-4 bits)"
-    )
-    source.add_argument("--fit", help="a fit of your own, written by `bitlaw fit --out`")
-    parser.add_argument("--level", type=float, default=0.9, help="level of the interval (default: 0.9)")
-
-
-def _predict_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params", type=float, required=True, help="N, non-embedding parameters, such as 70e9")
-    parser.add_argument("--tokens", type=float, required=True, help="D, training tokens, such as 15e12")
-    parser.add_argument("--bits", type=float, required=True, help="P, bits per weight, such as 4")
-    _add_law(parser)
-
-
-def _run_predict(given: argparse.Namespace) -> Any:
-    from bitlaw.predict import predict
-
-    return predict(given.params, given.tokens, given.bits, law=_law_or_fit(given), level=given.level).to_dict()
-
-
-def _predict_text(data: dict[str, Any]) -> str:
-    head = (
-        f"QiD {number(data['value'])} nats per token  ({_interval(data)})\n"
-        f"for N = {number(data['parameters'])}, D = {number(data['tokens'])}, {number(data['bits'])} bits"
-    )
-    losses = f"16-bit loss: unknown ({data['loss_source']})"
-    if data["baseline_loss"] is not None:
-        losses = (
-            f"16-bit loss {number(data['baseline_loss'])} + QiD = quantized loss {number(data['quantized_loss'])} "
-            f"({data['loss_source']})"
-        )
-    return "\n".join([head, losses, *_provenance(data, "QiD", "nats")])
-
-
-def _interval(data: dict[str, Any]) -> str:
-    i = data["interval"]
-    ends = " to ".join("no end" if end is None else number(end) for end in (i["low"], i["high"]))
-    return f"{i['level']:.0%} interval {ends}"
-
-
-def _provenance(data: dict[str, Any], what: str, unit: str) -> list[str]:
-    constants = ", ".join(f"{name} {number(value)}" for name, value in data["constants"].items())
-    lines = [
-        f"law: {data['law']}, {data['formula']}; {constants}",
-        f"source: {data['source']} ({data['sureness']})",
-        f"interval: {data['interval']['made_of']}",
-    ]
-    outside = [f"OUTSIDE the fitted range: {o['words']}" for o in data["outside"]]
-    lines += outside or ["inside the fitted range"]
-    lines += [
-        f"beside: {b['law']} says {what} {number(b['value'])} {unit} ({number(b['ratio'])} times)"
-        for b in data["beside"]
-    ]
-    lines += [f"holds for: {line}" for line in data["conditions"]]
-    return lines
-
-
-PREDICT = Verb(
-    name="predict",
-    summary="predict the degradation of a model nobody has quantized yet",
-    teach="""\
-From published laws, or from a fit of your own measurements. The answer says which law, its constants' source, an
-interval, and whether the question lies outside the range the law was fitted on.
-
-  bitlaw predict --params 70e9 --tokens 15e12 --bits 4
-  bitlaw predict --params 1e6 --tokens 1e8 --bits 3 --fit gptq.json --json""",
-    arguments=_predict_arguments,
-    run=_run_predict,
-    text=_predict_text,
-)
-
-
-def _tokens_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params", type=float, required=True, help="N, non-embedding parameters, such as 70e9")
-    parser.add_argument("--bits", type=float, required=True, help="P, bits per weight, such as 4")
-    parser.add_argument("--qid", type=float, default=0.2, help="degradation to reach, nats per token (default: 0.2)")
-    _add_law(parser)
-
-
-def _run_tokens(given: argparse.Namespace) -> Any:
-    from bitlaw.predict import tokens_to_train
-
-    return tokens_to_train(given.params, given.bits, given.qid, law=_law_or_fit(given), level=given.level).to_dict()
-
-
-def _tokens_text(data: dict[str, Any]) -> str:
-    head = (
-        f"{number(data['value'])} training tokens  ({_interval(data)})\nuntil N = {number(data['parameters'])} at "
-        f"{number(data['bits'])} bits loses {number(data['qid'])} nats per token"
-    )
-    return "\n".join([head, *_provenance(data, "D", "tokens")])
-
-
-TOKENS_TO_TRAIN = Verb(
-    name="tokens-to-train",
-    summary="training tokens after which quantization hurts a model this much",
-    teach="""\
-The law inverted: the first paper's meter of training level (its Table 1).
-
-  bitlaw tokens-to-train --params 70e9 --bits 4 --qid 0.2""",
-    arguments=_tokens_arguments,
-    run=_run_tokens,
-    text=_tokens_text,
 )
 
 
@@ -322,4 +215,4 @@ CATALOG = Verb(
     text=table,
 )
 
-__all__ = ["CATALOG", "FIT", "LAW", "PREDICT", "REPORT", "TOKENS_TO_TRAIN"]
+__all__ = ["CATALOG", "FIT", "LAW", "REPORT"]

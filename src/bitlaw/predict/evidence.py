@@ -59,8 +59,8 @@ def digitised_points() -> Mapping[str, Array]:
 
 
 @lru_cache(maxsize=64)
-def published_evidence(name: str, bits: float) -> Evidence:
-    """Return the evidence about a published law of QiD at a bit width.
+def published_evidence(name: str, bits: float, setting: str = "") -> Evidence:
+    """Return the evidence about a published law of QiD (its constants of that setting) at a bit width.
 
     A law of one bit width is judged on the points of that width; where there are none (4 bits), by how the laws of 2
     and 3 bits miss theirs. The unified law is judged on the points of the width asked for, else on all.
@@ -74,11 +74,11 @@ def published_evidence(name: str, bits: float) -> Evidence:
         sets = {ONE_BIT[width]: points["bits"] == width for width in WIDTHS}
         return _evidence(sets, f"no {own_bits:g}-bit points: scatter of the 2- and 3-bit laws around theirs")
     if own.any():
-        return _evidence({name: own}, f"its scatter around the {bits:g}-bit points")
-    return _evidence({name: np.ones(len(own), dtype=bool)}, f"no {bits:g}-bit points: its scatter around all")
+        return _evidence({name: own}, f"its scatter around the {bits:g}-bit points", setting)
+    return _evidence({name: np.ones(len(own), dtype=bool)}, f"no {bits:g}-bit points: its scatter around all", setting)
 
 
-def _evidence(sets: Mapping[str, Array], words: str) -> Evidence:
+def _evidence(sets: Mapping[str, Array], words: str, setting: str = "") -> Evidence:
     points = digitised_points()
     residuals = []
     if unjudged := [name for name in sets if name not in LAWS or not set(load_law(name).variables) <= set(points)]:
@@ -87,7 +87,8 @@ def _evidence(sets: Mapping[str, Array], words: str) -> Evidence:
     for name, rows in sets.items():
         law = load_law(name)
         columns = {column: points[column][rows] for column in law.variables}
-        residuals.append(np.log(points["qid"][rows] / law.evaluate(law.constants().values, columns)))
+        values = law.constants(setting or None).values
+        residuals.append(np.log(points["qid"][rows] / law.evaluate(values, columns)))
     return Evidence(residuals=np.concatenate(residuals), words=f"{words} of {POINTS_WORDS}")
 
 

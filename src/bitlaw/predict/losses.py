@@ -24,7 +24,7 @@ from bitlaw.fit.result import Fit
 from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
 from bitlaw.predict.evidence import LOSS_WORDS, UNIFIED, drift, loss_scatter
-from bitlaw.predict.sources import Source, fit_source, published_source
+from bitlaw.predict.sources import Source, fit_source, named_source, published_source
 
 PUBLISHED_LOSS = "ouyang2024-loss"
 NO_LOSS = "no loss law given for the text and tokenizer of this fit; give loss_law=Fit of a law of the 16-bit loss"
@@ -40,7 +40,7 @@ class LossSource:
     @property
     def name(self) -> str:
         """The law's name."""
-        return self.source.law.name
+        return self.source.name
 
     def value(self, columns: Mapping[str, Array | float]) -> Array:
         """Return the 16-bit loss, nats per token."""
@@ -102,23 +102,27 @@ def resolve_loss(loss_law: str | Law | Fit, source: Source) -> tuple[LossSource 
         if source.fit is not None:
             return None, NO_LOSS
         loss_law = _of_the_same_paper(source.law.name)
-    if isinstance(loss_law, Fit):
+    if isinstance(loss_law, str):
+        found = named_source(loss_law, source.also)
+    elif isinstance(loss_law, Fit):
         found = fit_source(loss_law, source.also)
     else:
-        found = published_source(load_law(loss_law) if isinstance(loss_law, str) else loss_law, source.also)
+        found = published_source(loss_law, source.also)
     if found.law.target != "baseline_loss":
         raise InputError(f"Law {found.law.name!r} gives {found.law.target}, not baseline_loss. Use {PUBLISHED_LOSS!r}.")
     return LossSource(source=found), ""
 
 
 def _of_the_same_paper(name: str) -> str:
+    """Return the law of the 16-bit loss that the paper of a law of QiD published, as `name` or `name@setting`."""
     paper = name.split("-", 1)[0]
     for other in LAWS:
-        if other.split("-", 1)[0] == paper and other != name:
-            law = load_law(other)
-            whole = any(set(law.names) <= set(published.values) for published in law.published)
-            if law.target == "baseline_loss" and whole:
-                return other
+        law = load_law(other)
+        if law.target != "baseline_loss":
+            continue
+        for published in law.published:
+            if paper in (other.split("-", 1)[0], published.setting) and set(law.names) <= set(published.values):
+                return f"{other}@{published.setting}" if published.setting else other
     return PUBLISHED_LOSS
 
 

@@ -104,6 +104,13 @@ def predict(
     )
 
 
+def whole_vocabulary(vocabulary: int) -> int:
+    """Return the vocabulary if it is a whole number of at least 2. Raises InputError."""
+    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int | np.integer) or vocabulary < 2:
+        raise InputError(f"vocabulary={vocabulary} is not a whole number of tokens above 1, for example 50304.")
+    return int(vocabulary)
+
+
 def broken(value: float, vocabulary: int = PYTHIA_VOCABULARY) -> tuple[str, ...]:
     """Return a sentence if a degradation is above the loss of a uniform guess, else nothing."""
     if value <= math.log(vocabulary):

@@ -20,7 +20,7 @@ from bitlaw.laws import Law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import count, plain, refuse_outside
 from bitlaw.predict.crossing import columns_of
-from bitlaw.predict.predicting import PYTHIA_VOCABULARY, check_level
+from bitlaw.predict.predicting import PYTHIA_VOCABULARY, check_level, whole_vocabulary
 from bitlaw.predict.sources import Source, resolve
 
 SIZES = (7e9, 70e9, 405e9)
@@ -155,13 +155,6 @@ def project(
         made_of=made_of,
         conditions=tuple(conditions),
     )
-
-
-def whole_vocabulary(vocabulary: int) -> int:
-    """Return the vocabulary if it is a whole number of at least 2. Raises InputError."""
-    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int | np.integer) or vocabulary < 2:
-        raise InputError(f"vocabulary={vocabulary} is not a whole number of tokens above 1, for example 50304.")
-    return int(vocabulary)
 
 
 def _curve(source: Source, parameters: float, bits: float, tokens: Array, level: float) -> Curve:

@@ -56,6 +56,13 @@ class Source:
     conditions: tuple[str, ...]
     fit: Fit | None = None
     also: Mapping[str, float] = field(default_factory=dict)
+    setting: str = ""
+
+    @property
+    def name(self) -> str:
+        """The law's name, and which of its sets of constants if it has several."""
+        several = len(self.law.published) > 1 and self.setting and self.fit is None
+        return f"{self.law.name}@{self.setting}" if several else self.law.name
 
     def value(self, columns: Mapping[str, Array | float]) -> Array:
         """Return QiD, nats per token, for columns that broadcast."""
@@ -71,7 +78,7 @@ class Source:
         outside: what is outside where more than this law has a range.
         """
         return Provenance(
-            law=self.law.name,
+            law=self.name,
             formula=self.law.text,
             constants=dict(self.values),
             source=self.origin,
@@ -82,7 +89,7 @@ class Source:
     def made_of(self, asked: Mapping[str, float]) -> str:
         """Return in words what `band` contains at one point."""
         if self.fit is None:
-            words = published_evidence(self.law.name, asked["bits"]).words
+            words = published_evidence(self.law.name, asked["bits"], self.setting).words
         else:
             words = f"uncertainty of the fit ({self.fit.interval_words}) and its scatter"
         if self.outside(asked):
@@ -94,7 +101,8 @@ class Source:
         mean = self.value(columns)
         wide = NormalDist().inv_cdf((1 + level) / 2) * self._stray(columns)
         if self.fit is None:
-            residuals = published_evidence(self.law.name, float(np.ravel(columns["bits"])[0])).residuals
+            bits = float(np.ravel(columns["bits"])[0])
+            residuals = published_evidence(self.law.name, bits, self.setting).residuals
             ends = np.quantile(residuals, [(1 - level) / 2, (1 + level) / 2])
             low, high = mean * np.exp(min(ends[0], 0.0)), mean * np.exp(max(ends[1], 0.0))
         else:
@@ -119,12 +127,19 @@ class Source:
         return np.asarray(np.sqrt(total))
 
 
-def published_source(law: Law, also: Mapping[str, float] | None = None) -> Source:
+def named_source(name: str, also: Mapping[str, float] | None = None) -> Source:
+    """Return the source of a published law by name, or `name@setting` where it has several sets of constants."""
+    law, _, setting = name.partition("@")
+    return published_source(load_law(law), also, setting)
+
+
+def published_source(law: Law, also: Mapping[str, float] | None = None, setting: str = "") -> Source:
     """Return the source of a law's published constants. Raises InputError where they are incomplete."""
-    constants = law.constants()
+    constants = law.constants(setting or None)
     notes = (constants.note,) if constants.note else ()
     return Source(
         law=law,
+        setting=constants.setting,
         values=constants.values,
         fitted=constants.fitted,
         origin=constants.source,
@@ -158,7 +173,9 @@ def _further(law: Law, also: Mapping[str, float]) -> dict[str, float]:
     """Return the given values of the variables that a law reads beyond N, D and P. Raises InputError for one missing."""
     needed = [name for name in law.variables if name not in PREDICTABLE]
     if missing := [name for name in needed if name not in also]:
-        said = ", ".join(f"{name} ({VARIABLES[name].meaning})" for name in missing)
+        said = ", ".join(
+            f"{name} ({VARIABLES[name].meaning if name in VARIABLES else 'yes 1, no 0'})" for name in missing
+        )
         raise InputError(
             f"Law {law.name!r} also reads {said}. Give also={{{missing[0]!r}: value}}, or --also {missing[0]}=VALUE."
         )
@@ -184,7 +201,7 @@ def resolve(law: str | Law | Fit, bits: float, also: Mapping[str, float] | None 
         exact = ONE_BIT.get(bits, UNIFIED)
         source = published_source(load_law(exact), also)
     else:
-        source = published_source(load_law(law) if isinstance(law, str) else law, also)
+        source = named_source(law, also) if isinstance(law, str) else published_source(law, also)
     if source.law.target != "qid" or "tokens" not in source.law.variables:
         able = ", ".join(name for name in law_names() if answers_at(load_law(name), bits))
         raise InputError(
