@@ -64,9 +64,13 @@ METHODS: Mapping[str, Entry] = {
     "rotate": Entry(target="bitlaw.quantize.rotate:ROTATE", summary="nearest in randomly rotated (Hadamard) space"),
     "rotate_gptq": Entry(target="bitlaw.quantize.rotate:ROTATE_GPTQ", summary="gptq in rotated (Hadamard) space"),
     "gwq": Entry(target="bitlaw.quantize.gwq:GWQ", summary="nearest; weights with the largest gradients stay 16 bit"),
-    "cmpq": Entry(target="bitlaw.quantize.cmpq:CMPQ", summary="a width for each input channel, any average of 2-4 bits"),
+    "cmpq": Entry(
+        target="bitlaw.quantize.cmpq:CMPQ", summary="a width for each input channel, any average of 2-4 bits"
+    ),
     "crossquant": Entry(target="bitlaw.quantize.crossquant:CROSSQUANT", summary="scales row maximum^a x column^(1-a)"),
-    "mixed": Entry(target="bitlaw.quantize.mixed:MIXED", summary="a share of the layers low, the others 16 bit or higher"),
+    "mixed": Entry(
+        target="bitlaw.quantize.mixed:MIXED", summary="a share of the layers low, the others 16 bit or higher"
+    ),
 }
 
 SUITES: Mapping[str, Entry] = {
@@ -94,6 +98,45 @@ LAWS: Mapping[str, Entry] = {
     "ouyang2024-loss": Entry(target="bitlaw.laws.ouyang2024:LOSS", summary="16-bit loss from size and tokens"),
     "ouyang2024-quantized-loss": Entry(
         target="bitlaw.laws.ouyang2024:QUANTIZED_LOSS", summary="quantized loss: 16-bit loss plus unified QiD"
+    ),
+    "kumar2024-ptq": Entry(
+        target="bitlaw.laws.kumar2024:PTQ", summary="QiD from tokens, size and bits, exponential in bits"
+    ),
+    "kumar2024-capacity": Entry(
+        target="bitlaw.laws.kumar2024:CAPACITY", summary="effective over actual parameters after training in few bits"
+    ),
+    "kumar2024-loss": Entry(target="bitlaw.laws.kumar2024:TRAINING", summary="loss of a model trained in few bits"),
+    "kumar2024-unified": Entry(
+        target="bitlaw.laws.kumar2024:UNIFIED", summary="loss after training and quantizing in any precision"
+    ),
+    "kumar2024-critical-tokens": Entry(
+        target="bitlaw.laws.kumar2024:CRITICAL", summary="tokens beyond which more hurt the quantized model"
+    ),
+    "cao2024-weak": Entry(
+        target="bitlaw.laws.cao2024:WEAK", summary="mixed quantization: size and share in low precision"
+    ),
+    "cao2024-strong": Entry(target="bitlaw.laws.cao2024:STRONG", summary="mixed quantization: block size too"),
+    "chen2025-qat": Entry(
+        target="bitlaw.laws.chen2025:QAT", summary="quantization-aware training: tokens, size, group size"
+    ),
+    "dettmers2022-total-bits": Entry(target="bitlaw.laws.practice:TOTAL_BITS", summary="loss from stored bits"),
+    "zhou2025-tasks": Entry(
+        target="bitlaw.laws.practice:STRATIFIED", summary="task error by kind of task: size, bits, samples, groups"
+    ),
+    "ouyang2026-shannon": Entry(
+        target="bitlaw.laws.other_formats:SHANNON", summary="loss as the inverse of a channel's capacity"
+    ),
+    "sun2025-capybara": Entry(target="bitlaw.laws.other_formats:CAPYBARA", summary="loss of training in small floats"),
+    "frantar2025-loss": Entry(target="bitlaw.laws.capacity:LOSS", summary="a compressed model as a smaller one"),
+    "panferov2025-capacity": Entry(
+        target="bitlaw.laws.capacity:GAUSSIAN", summary="capacity of a format from its error on Gaussian numbers"
+    ),
+    "bjorck2024-learning-rate": Entry(
+        target="bitlaw.laws.practice:LEARNING_RATE", summary="best peak learning rate from size and tokens"
+    ),
+    "kaplan2020-loss": Entry(target="bitlaw.laws.base_losses:KAPLAN", summary="16-bit loss, one power around two"),
+    "chinchilla2022-loss": Entry(
+        target="bitlaw.laws.base_losses:CHINCHILLA", summary="16-bit loss: a constant and two powers"
     ),
 }
 

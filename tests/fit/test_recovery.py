@@ -13,16 +13,55 @@ from tests.fit.simulated import DEMO, EXACT, FEW, MANY, PYTHIA
 
 LOSS = {"Nc": 4.74e19, "aN": 0.045, "Dc": 7.63e10, "aD": 0.399}
 TRUTH = {**LOSS, **PYTHIA}
+SHANNON = {"a": 0.02, "al": 0.04, "b": 1e-3, "be": 0.55, "c": 1e-9, "g": 0.5, "d": 1e-5, "de": 0.5, "e": 1.0}
 PLANTED = {  # where the law names other constants than the unified one
     "ouyang2024-tokens": {"k": 1e-6, "beta": 0.5316},
     "ouyang2024-size": {"k": 50.0, "alpha": 0.2276},
     "ouyang2024-bits": {"k": 40.0, "gamma": 5.4812},
+    "kumar2024-unified": {"C_w": 0.4, "C_a": 0.3, "C_kv": 0.5},
+    "cao2024-weak": {"C": 3.0, "A": 2.5, "gN": 0.3},
+    "cao2024-strong": {"C": 1.0, "A": 2.5, "gN": 0.3, "d": 20.0, "gc": 0.4},
+    "dettmers2022-total-bits": {"E": 1.6, "k": 300.0, "a": 0.28},
+    "zhou2025-tasks": {"k": 60.0, "a": 0.25, "b": 1.356, "c": 0.06, "g": 0.04},
+    "ouyang2026-shannon": SHANNON,
+    "frantar2025-loss": {"e": 1.7, "a": 400.0, "b": 0.34, "c": 400.0, "d": 0.3, "eff": 1.0},
+    "panferov2025-capacity": {"L": 0.98, "F": 0.35, "C": 1.3},
+    "bjorck2024-learning-rate": {"C": 90.0},
 }
+OTHERS = {
+    "bits_per_weight": (2.1, 6.0),
+    "group_size": (16.0, 512.0),
+    "gaussian_error": (1e-3, 0.3),
+    "format_error": (1e-3, 0.3),
+    "baseline_loss": (2.0, 6.0),
+    "learning_rate": (1e-5, 1e-3),
+    "peak_learning_rate": (1e-3, 3e-3),
+    "share_quantized": (0.2, 1.0),
+    "calibration_samples": (8.0, 1024.0),
+    "weight_bits": (4.5, 16.0),
+    "activation_bits": (4.5, 16.0),
+    "cache_bits": (4.5, 16.0),
+    "exponent_bits": (1.0, 5.0),
+    "mantissa_bits": (0.0, 4.0),
+}
+SUMS = (
+    "kumar2024-unified",
+    "kumar2024-loss",
+    "sun2025-capybara",
+    "ouyang2026-shannon",
+)  # terms that trade against others
 
 
 def planted(law: Law) -> dict[str, float]:
-    constants = {**TRUTH, **dict(law.published[0].values), **PLANTED.get(law.name, {})}
+    published = law.published[0].values if law.published else {}
+    constants = {**TRUTH, **dict(published), **PLANTED.get(law.name, {})}
     return {name: constants[name] for name in law.names}
+
+
+def design(law: Law, **noise: float) -> Design:
+    """Small to mid-sized models and few to many tokens, other columns at random."""
+    others = {name: span for name, span in OTHERS.items() if name in law.variables}
+    return Design(law=law.name, truth=planted(law), sizes=MANY.sizes, tokens=MANY.tokens, others=others, **noise)
 
 
 @pytest.mark.parametrize("kind", ["normal", "student"])
@@ -30,8 +69,7 @@ def planted(law: Law) -> dict[str, float]:
 def test_exact_tables_give_back_the_planted_parameters(name: str, kind: str) -> None:
     law = load_law(name)
     truth = planted(law)
-    design = Design(law=name, truth=truth, sizes=MANY.sizes[::3], tokens=MANY.tokens, **EXACT)
-    result = fit(law, design.draw(np.random.default_rng(0)), noise=Noise(kind=kind), seed=3)
+    result = fit(law, design(law, **EXACT).draw(np.random.default_rng(0)), noise=Noise(kind=kind), seed=3)
     assert result.outcome == "converged"
     for parameter in law.names:
         assert result.values[parameter] == pytest.approx(truth[parameter], rel=1e-3), parameter
@@ -43,11 +81,12 @@ def test_noisy_tables_give_back_the_planted_curve(name: str) -> None:
     law = load_law(name)
     truth = planted(law)
     quiet = {"own": 0.02, "by_checkpoint": 0.01, "by_model": 0.01, "floor": 0.0, "se": 0.0}
-    table = Design(law=name, truth=truth, sizes=MANY.sizes, tokens=MANY.tokens, **quiet).draw(np.random.default_rng(1))
+    table = design(law, **quiet).draw(np.random.default_rng(1))
     result = fit(law, table)
     columns = {variable: table[variable] for variable in law.variables}
     np.testing.assert_allclose(result.predict(columns), law.evaluate(truth, columns), rtol=0.05)
-    assert all(result.intervals[p][0] <= result.values[p] <= result.intervals[p][1] for p in law.names)
+    assert set(result.intervals) == set(law.names) - set(result.fixed)
+    assert all(low <= result.values[p] <= high for p, (low, high) in result.intervals.items())
 
 
 def test_negative_degradations_stay_in_and_do_not_pull() -> None:

@@ -37,10 +37,10 @@ def test_auto_takes_the_law_of_the_bit_width_else_the_unified(bits: float, law: 
 def test_the_other_laws_stand_beside_with_their_disagreement() -> None:
     answer = predict(70e9, 17.3499e12, 4)
     assert answer.value == pytest.approx(0.2, rel=1e-4)
-    assert [other.law for other in answer.beside] == ["ouyang2024-unified"]
+    assert [other.law for other in answer.beside] == ["ouyang2024-unified", "kumar2024-ptq"]
     assert answer.beside[0].ratio == pytest.approx((17.3499 / 10.2532) ** 0.5251, rel=1e-3)
     chosen = predict(70e9, 17.3499e12, 4, law="ouyang2024-unified")
-    assert [other.law for other in chosen.beside] == ["ouyang2024-4bit"]
+    assert [other.law for other in chosen.beside] == ["ouyang2024-4bit", "kumar2024-ptq"]
     assert chosen.beside[0].value == pytest.approx(answer.value)
 
 
@@ -122,7 +122,7 @@ def test_a_fit_answers_with_its_own_uncertainty_and_scatter(demo: Fit) -> None:
     assert answer.inside
     assert "18 checkpoints of 3 models" in answer.source
     assert answer.baseline_loss is None
-    assert {other.law for other in answer.beside} == {"ouyang2024-2bit", "ouyang2024-unified"}
+    assert {other.law for other in answer.beside} == {"ouyang2024-2bit", "ouyang2024-unified", "kumar2024-ptq"}
 
 
 def test_a_fit_outside_its_range_is_wider_than_its_own_band(demo: Fit) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitlaw.fit.fitting import fit, score
     from bitlaw.fit.result import Data, Fit, Scatter, Scores
-    from bitlaw.fit.settings import INTERVAL_KINDS, Intervals, Noise
+    from bitlaw.fit.settings import INTERVAL_KINDS, Collapse, Intervals, Noise
     from bitlaw.fit.table import Table
 
 _WHERE = {
@@ -33,12 +33,25 @@ _WHERE = {
     "Scatter": "result",
     "Scores": "result",
     "INTERVAL_KINDS": "settings",
+    "Collapse": "settings",
     "Intervals": "settings",
     "Noise": "settings",
     "Table": "table",
 }
 
-__all__ = ["INTERVAL_KINDS", "Data", "Fit", "Intervals", "Noise", "Scatter", "Scores", "Table", "fit", "score"]
+__all__ = [
+    "INTERVAL_KINDS",
+    "Collapse",
+    "Data",
+    "Fit",
+    "Intervals",
+    "Noise",
+    "Scatter",
+    "Scores",
+    "Table",
+    "fit",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitlaw.fit.clustered import Groups
 from bitlaw.fit.problem import Problem
-from bitlaw.fit.solve import Solution, robust_weights
+from bitlaw.fit.solve import Solution
 from bitlaw.laws.law import Array
 
 STEPS = 40
@@ -64,8 +64,8 @@ def simulated_tables(
     residuals of different rows of the same group, at least 0.
     """
     mean = problem.mean(solution.point)
-    spread = np.sqrt(solution.variance(mean, problem.se))
-    z = (problem.y - mean) / spread
+    spread = np.sqrt(solution.variance(mean, problem.se) / problem.weights)
+    z = (problem.complete(mean, spread) - mean) / spread
     z = z / max(float(np.sqrt(np.mean(z**2))), 1e-12)
     by_checkpoint = _shared(z, checkpoints)
     by_model = min(_shared(z, models), by_checkpoint)
@@ -75,9 +75,11 @@ def simulated_tables(
         np.sqrt(by_checkpoint - by_model) * generator.standard_normal((replicates, count_checkpoints))[:, checkpoints]
     )
     noise += np.sqrt(1.0 - by_checkpoint) * generator.standard_normal((replicates, len(mean)))
-    if np.isfinite(solution.freedom):
-        noise *= np.sqrt(solution.freedom / generator.chisquare(solution.freedom, (replicates, len(mean))))
-    return np.asarray(mean + spread * noise)
+    if solution.robust.kind == "student":
+        freedom = solution.robust.freedom
+        noise *= np.sqrt(freedom / generator.chisquare(freedom, (replicates, len(mean))))
+    drawn = mean + spread * noise
+    return np.asarray(np.where(problem.censored, np.minimum(drawn, problem.y), drawn))
 
 
 def _shared(z: Array, groups: Groups) -> float:
@@ -111,19 +113,20 @@ def replicate(problem: Problem, solution: Solution, weights: Array, y: Array) ->
 def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array, count: int) -> tuple[Array, int]:
     point = np.tile(solution.point, (count, 1))
     moving = np.ones(count, dtype=bool)
+    shrinking = 1.0 / problem.prior**2  # 0 for parameters that are not shrunk
     for step_number in range(STEPS):
         live = np.flatnonzero(moving)
         if not len(live):
             break
         at = point[live]
         mean, slopes = problem.mean(at), problem.slopes(at)
-        residuals = (y[live] if len(y) > 1 else y) - mean
-        variance = solution.variance(mean, problem.se)
+        variance = solution.variance(mean, problem.se) / problem.weights
+        residuals = problem.complete(mean, np.sqrt(variance), y[live] if len(y) > 1 else y) - mean
         scaled = (weights[live] if len(weights) > 1 else weights) / variance
-        scaled = scaled * robust_weights(residuals**2 / variance, solution.freedom)
+        scaled = scaled * solution.robust.weights(residuals**2 / variance)
         weighted = slopes * scaled[..., None]
-        matrix = np.einsum("bni,bnj->bij", weighted, slopes)
-        score = np.einsum("bni,bn->bi", weighted, residuals)
+        matrix = np.swapaxes(weighted, 1, 2) @ slopes + np.diag(shrinking)
+        score = np.einsum("bni,bn->bi", weighted, residuals) - at * shrinking
         stuck = ((at <= problem.lower) & (score < 0)) | ((at >= problem.upper) & (score > 0))
         step = _solve_free(matrix, score, ~stuck)
         length = np.max(np.abs(step), axis=1, keepdims=True)

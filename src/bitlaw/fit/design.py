@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from bitlaw.fit.problem import Problem
-from bitlaw.fit.solve import Solution
+from bitlaw.fit.solve import Solution, shrunk_slopes
 from bitlaw.fit.table import Table
 from bitlaw.laws import VARIABLES, Law
 
 RAY = 0.999  # correlation of log D with log N above which they are one direction
+DECAY = -0.8  # correlation of log learning rate with log D, within models, from which their effects are confounded
 FLAT = 1e-10  # smallest over largest eigenvalue of the scaled information below which a direction is unknown
 
 
-def design_warnings(law: Law, rows: Table, problem: Problem, solution: Solution) -> list[str]:
-    """Return sentences about what the rows cannot tell."""
+def design_warnings(
+    law: Law, rows: Table, problem: Problem, solution: Solution, factors: tuple[str, ...] = ()
+) -> list[str]:
+    """Return sentences about what the rows cannot tell. factors: the text columns that have offsets."""
     said = []
-    single = [name for name in law.variables if len(np.unique(rows[name])) == 1]
+    variables = [name for name in law.variables if name in VARIABLES]
+    single = [name for name in variables if len(np.unique(rows[name])) == 1]
     for name in single:
         what = VARIABLES[name]
         said.append(
@@ -29,11 +33,15 @@ def design_warnings(law: Law, rows: Table, problem: Problem, solution: Solution)
         correlation = np.corrcoef(np.log(rows["parameters"]), np.log(rows["tokens"]))[0, 1]
         if abs(correlation) > RAY:
             said.append("tokens grow in step with parameters (one ray of D/N): their exponents cannot be told apart")
-    if "method" in rows and len(methods := np.unique(rows["method"])) > 1:
+    if "tokens" in law.variables and "learning_rate" not in law.variables:
+        said += _decay(rows)
+    if "method" in rows and "method" not in factors and len(methods := np.unique(rows["method"])) > 1:
         said.append(f"{len(methods)} methods in one fit ({', '.join(methods)}): filter with where(method=...)")
-    if "suite" in rows and len(suites := np.unique(rows["suite"])) > 1:
+    if "suite" in rows and "suite" not in factors and len(suites := np.unique(rows["suite"])) > 1:
         said.append(f"{len(suites)} suites in one fit ({', '.join(suites)}): constants differ between families")
-    slopes = problem.slopes(solution.point)
+    if problem.censored.any() and problem.censored.mean() > 0.5:
+        said.append(f"{int(problem.censored.sum())} of {len(rows)} rows collapsed: the law is told by few")
+    slopes = shrunk_slopes(problem, problem.slopes(solution.point))
     length = np.sqrt(np.sum(slopes**2, axis=0))
     if np.any(length == 0.0):
         flat = [name for name, size in zip(problem.free, length) if size == 0.0]
@@ -47,3 +55,24 @@ def design_warnings(law: Law, rows: Table, problem: Problem, solution: Solution)
     if solution.at_bound:
         said.append(f"{solution.outcome}; its interval reaches only into the allowed side")
     return said
+
+
+def _decay(rows: Table) -> list[str]:
+    """Return a sentence if within models tokens grow while the learning rate falls: two causes, one column."""
+    if "learning_rate" not in rows or not {"model", "parameters"} & set(rows.columns):
+        return []
+    known = np.isfinite(rows["learning_rate"]) & (rows["learning_rate"] > 0)
+    models = rows.clusters("model")[known]
+    pair = np.stack([np.log(rows["tokens"][known]), np.log(rows["learning_rate"][known])])
+    for model in np.unique(models):
+        pair[:, models == model] -= pair[:, models == model].mean(axis=1, keepdims=True)
+    spread = pair.std(axis=1) if pair.size else np.zeros(2)
+    if np.any(spread < 1e-6):
+        return []
+    together = float(np.mean(pair[0] * pair[1]) / np.prod(spread))
+    if together > DECAY:
+        return []
+    return [
+        f"within models the learning rate falls as tokens grow (correlation {together:.2f}): degradation that decay "
+        "causes counts as the tokens', and a schedule of another length will differ"
+    ]

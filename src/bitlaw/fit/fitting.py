@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.fit.bootstrap import checkpoint_weights, model_weights, replicate, simulated_tables
 from bitlaw.fit.clustered import Clustered, Groups, clustered
+from bitlaw.fit.collapsed import collapsed
+from bitlaw.fit.criteria import criteria
 from bitlaw.fit.design import design_warnings
+from bitlaw.fit.huber import solve_huber
+from bitlaw.fit.offsets import indicators, indices, levels_of, with_offsets
 from bitlaw.fit.problem import Problem, from_point
 from bitlaw.fit.result import Data, Fit, Scatter, Scores
-from bitlaw.fit.settings import Intervals, Noise
-from bitlaw.fit.solve import Solution, robust_growth, robust_weights, solve, start_points
+from bitlaw.fit.settings import Collapse, Intervals, Noise
+from bitlaw.fit.solve import Solution, shrunk, shrunk_slopes, solve, start_points
 from bitlaw.fit.table import NUMBERS, Table
-from bitlaw.laws import Law, load_law
+from bitlaw.laws import VARIABLES, Law, definition, law_names, load_law
 from bitlaw.laws.law import Array
 
 FEWEST_GROUPS = 3  # models or checkpoints below which they cannot be the groups of default intervals
@@ -30,29 +36,54 @@ def fit(
     noise: Noise | None = None,
     intervals: Intervals | None = None,
     fixed: Mapping[str, float] | None = None,
+    tied: Mapping[str, str] | None = None,
+    free: Iterable[str] = (),
+    offsets: Iterable[str] = (),
+    collapse: Collapse | None = None,
+    weights: str | None = None,
     starts: int = 8,
     seed: int = 0,
     threshold: float = SCORE_THRESHOLD,
 ) -> Fit:
     """Fit a law to a table.
 
-    law: a Law or a name in the catalog. fixed: parameters held at a value. starts: how many starting points.
+    law: a Law or a name in the catalog. fixed: parameters held at a value; tied: parameter -> the one it equals;
+    free: parameters that the law itself would hold or tie. offsets: text columns (`method`, `family`, `suite`, ...)
+    whose values each get a factor of their own, shrunk towards 1. collapse: what becomes of broken models; without it
+    they stay as measured. weights: a column that says how much each row counts. starts: how many starting points.
     seed: of the generator behind starts and replicates; the same seed gives the same Fit. threshold: smallest
     measured value, nats, that counts in the scores on a log scale. A law of the 16-bit loss is fitted to one row a
     checkpoint. Raises InputError for missing columns or fewer rows than free parameters.
     """
-    law = load_law(law) if isinstance(law, str) else law
-    noise, intervals, fixed = noise or Noise(), intervals or Intervals(), dict(fixed or {})
-    rows = _usable(law, table)
-    problem = Problem.of(law, rows, fixed)
-    if len(rows) < len(problem.free):
+    law = base = load_law(law) if isinstance(law, str) else law
+    noise, intervals, logs = noise or Noise(), intervals or Intervals(), (noise is not None and noise.kind == "huber")
+    rows = _usable(law, table, logs)
+    rows, censored = collapsed(rows, law.target, collapse)
+    levels = levels_of(rows, offsets)
+    law = with_offsets(law, levels)
+    if levels:
+        rows = replace(rows, columns={**rows.columns, **indicators(rows.columns, levels)})
+    problem = Problem.of(
+        law,
+        rows,
+        fixed or {},
+        tied,
+        free,
+        weights=_weights(rows, weights),
+        censored=censored,
+        log=logs,
+    )
+    count = len(problem.free) - sum(map(len, levels.values()))
+    if len(rows) < count:
         raise InputError(
-            f"{len(rows)} rows cannot determine the {len(problem.free)} parameters of {law.name!r} "
+            f"{len(rows)} rows cannot determine the {count} parameters of {law.name!r} "
             f"({', '.join(problem.free)}). Measure more checkpoints, or fix parameters with fixed={{name: value}}."
         )
     generator = np.random.default_rng(seed)
-    solution = solve(problem, noise, start_points(problem, starts, generator))
-    warnings = [*rows.warnings, *design_warnings(law, rows, problem, solution)]
+    begin, factors = start_points(problem, starts, generator), indices(problem.free, levels)
+    solution = solve_huber(problem, noise, begin) if logs else solve(problem, noise, begin, factors)
+    problem = replace(problem, prior=_prior(problem, solution, factors))
+    warnings = [*rows.warnings, *design_warnings(law, rows, problem, solution, tuple(levels))]
     groups = {by: rows.clusters(by) for by in ("model", "checkpoint")} | {"row": np.arange(len(rows))}
     kind = _choose(intervals.kind, groups)
     clusters, points, words = _uncertainty(problem, solution, kind, intervals, groups, rows, generator)
@@ -60,6 +91,8 @@ def fit(
     errors, freedom, bounds = _intervals(problem, solution, clusters, points, intervals.level)
     values = {name: float(value) for name, value in problem.values(solution.point).items()}
     drawn = from_point(law, problem.free, {}, points) if len(points) else {}
+    likelihood, aic, bic = criteria(problem, solution, noise)
+    scores = score(rows[law.target][~censored], problem.nats(solution.point)[~censored], threshold)
     return Fit(
         law=law.name,
         target=law.target,
@@ -71,7 +104,7 @@ def fit(
         interval_kind=kind,
         interval_words=words[0],
         free=problem.free,
-        fixed=fixed,
+        fixed=dict(problem.fixed),
         outcome=solution.outcome,
         starts=solution.starts,
         starts_agreeing=solution.agreeing,
@@ -79,15 +112,15 @@ def fit(
             kind=noise.kind,
             relative=solution.relative,
             floor=solution.floor,
-            freedom=solution.freedom,
+            freedom=solution.robust.freedom,
         ),
-        scores=score(problem.y, problem.mean(solution.point), threshold),
+        scores=replace(scores, log_likelihood=likelihood, aic=aic, bic=bic),
         fitted={
             name: (float(rows[name].min()), float(rows[name].max()))
-            for name in ("parameters", "tokens", "bits")
+            for name in dict.fromkeys(("parameters", "tokens", "bits", *base.variables))
             if name in rows and np.all(np.isfinite(rows[name]))
         },
-        data=_describe(rows),
+        data=_describe(rows, int(censored.sum())),
         seed=seed,
         warnings=tuple(warnings),
         covariance=clusters.matrix() if clusters else np.cov(points.T).reshape(len(problem.free), -1),
@@ -95,7 +128,28 @@ def fit(
         draws=np.concatenate([drawn[name] for name in problem.free], axis=1)
         if drawn
         else np.zeros((0, len(problem.free))),
+        tied=dict(problem.tied),
+        levels=levels,
+        offset_spreads=dict(solution.spreads),
+        definition=None if law.name in law_names() and load_law(law.name) is base else definition(base),
+        own_law=None if law.name in law_names() and load_law(law.name) is base else base,
     )
+
+
+def _prior(problem: Problem, solution: Solution, factors: Mapping[str, Array]) -> Array:
+    prior = np.array(problem.prior)
+    for name, where in factors.items():
+        prior[where] = solution.spreads[name]
+    return prior
+
+
+def _weights(rows: Table, column: str | None) -> Array | None:
+    if column is None:
+        return None
+    found = np.asarray(rows[column], dtype=float)
+    if not np.all(np.isfinite(found) & (found > 0)):
+        raise InputError(f"Weights in column {column!r} must be finite and above 0. Leave rows out with where(...).")
+    return found
 
 
 def score(y: Array, mean: Array, threshold: float) -> Scores:
@@ -115,7 +169,7 @@ def score(y: Array, mean: Array, threshold: float) -> Scores:
     )
 
 
-def _usable(law: Law, table: Table) -> Table:
+def _usable(law: Law, table: Table, logs: bool) -> Table:
     """Return the rows a law can be fitted to, all of its columns known."""
     needed = (*law.variables, law.target)
     for name in needed:
@@ -126,18 +180,30 @@ def _usable(law: Law, table: Table) -> Table:
     rows = table.one_row_a_checkpoint() if law.target == "baseline_loss" else table
     known = np.all([np.isfinite(rows[name]) for name in needed], axis=0)
     for name in law.variables:
-        if np.any(rows[name][known] <= 0):
+        zero = VARIABLES[name].zero
+        if np.any(rows[name][known] < 0) or (not zero and np.any(rows[name][known] == 0)):
             raise InputError(
-                f"Column {name!r} of {table.source} has values of 0 or less. Law {law.name!r} needs them above 0."
+                f"Column {name!r} of {table.source} has values {'below 0' if zero else 'of 0 or less'}. "
+                f"Law {law.name!r} needs them {'at least' if zero else 'above'} 0."
             )
-    if known.all():
+    if logs:
+        rows = _without(
+            rows, rows[law.target] > 0, known, f"rows with {law.target} of 0 or less, which have no logarithm"
+        )
+        known = np.all([np.isfinite(rows[name]) for name in needed], axis=0)
+    return _without(rows, known, known, f"rows without {', '.join(needed)}")
+
+
+def _without(rows: Table, keep: NDArray[np.bool_], known: NDArray[np.bool_], reason: str) -> Table:
+    """Return the rows to keep; rows that are not known are judged elsewhere, unless `keep` says so."""
+    out = ~keep if keep is known else ~keep & known
+    if not out.any():
         return rows
-    left_out = {**rows.left_out, f"rows without {', '.join(needed)}": int(np.sum(~known))}
-    kept = rows.take(known)
-    return Table(columns=kept.columns, source=kept.source, left_out=left_out, warnings=kept.warnings)
+    left_out = {**rows.left_out, reason: int(out.sum())}
+    return replace(rows.take(~out), left_out=left_out)
 
 
-def _describe(rows: Table) -> Data:
+def _describe(rows: Table, censored: int) -> Data:
     def distinct(name: str) -> tuple[Any, ...]:
         return tuple(v.item() for v in np.unique(rows[name])) if name in rows else ()
 
@@ -151,6 +217,7 @@ def _describe(rows: Table) -> Data:
         bits=distinct("bits"),
         suites=distinct("suite"),
         left_out=dict(rows.left_out),
+        censored=censored,
     )
 
 
@@ -177,12 +244,14 @@ def _uncertainty(
     family, _, by = kind.partition("-")
     if family == "clustered":
         mean = problem.mean(solution.point)
-        variance = solution.variance(mean, problem.se)
-        squared = (problem.y - mean) ** 2 / variance
-        weights = robust_weights(squared, solution.freedom)
-        scale = np.sqrt(weights / variance)
-        residuals = (problem.y - mean) * scale * robust_growth(squared, solution.freedom)
-        found = clustered(problem.slopes(solution.point) * scale[:, None], residuals, groups[by])
+        variance = solution.variance(mean, problem.se) / problem.weights
+        y = problem.complete(mean, np.sqrt(variance))
+        squared = (y - mean) ** 2 / variance
+        scale = np.sqrt(solution.robust.weights(squared) / variance)
+        residuals = shrunk(problem, -solution.point, (y - mean) * scale) * solution.robust.growth(squared)
+        slopes = shrunk_slopes(problem, problem.slopes(solution.point) * scale[:, None])
+        extra = np.arange(len(slopes) - len(mean)) + 1 + groups[by].max()
+        found = clustered(slopes, residuals, np.concatenate([groups[by], extra]))
         count = len(np.unique(groups[by]))
         words = f"sandwich covariance over {count} {by}s (CR2), Student t with Satterthwaite degrees of freedom"
         return found, none, (words, "")
@@ -223,8 +292,9 @@ def _intervals(
         low, high = solution.point - reach, solution.point + reach
     low, high = np.clip(low, problem.lower, problem.upper), np.clip(high, problem.lower, problem.upper)
     lows, highs = problem.values(low), problem.values(high)
-    return (
-        {name: float(value) for name, value in zip(problem.free, spread)},
-        {name: float(value) for name, value in zip(problem.free, freedom)},
-        {name: (float(lows[name]), float(highs[name])) for name in problem.free},
-    )
+    errors = {name: float(value) for name, value in zip(problem.free, spread)}
+    freedoms = {name: float(value) for name, value in zip(problem.free, freedom)}
+    bounds = {name: (float(lows[name]), float(highs[name])) for name in problem.free}
+    for name, leader in problem.tied.items():
+        errors[name], freedoms[name], bounds[name] = errors[leader], freedoms[leader], bounds[leader]
+    return errors, freedoms, bounds

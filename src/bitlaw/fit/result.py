@@ -21,16 +21,19 @@ import numpy as np
 
 from bitlaw.errors import InputError
 from bitlaw.fit.clustered import Clustered
-from bitlaw.fit.problem import from_point, to_point
-from bitlaw.laws import Law, load_law
-from bitlaw.laws.law import Array
+from bitlaw.fit.problem import from_point, point_slopes, to_point
+from bitlaw.laws import Law, law_from_definition, load_law
+from bitlaw.laws.law import INDICATOR, Array
 
-FIT_VERSION = 1
+FIT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """Fitted noise: variance of a row = qid_se^2 + (relative f)^2 + floor^2; freedom is inf for normal noise."""
+    """Fitted noise: variance of a row = qid_se^2 + (relative f)^2 + floor^2; freedom is inf unless noise is Student's.
+
+    Of kind `huber`, `relative` is the robust standard deviation of ln(measured / law) and there is no floor.
+    """
 
     kind: str
     relative: float
@@ -43,7 +46,8 @@ class Scores:
     """How well the law follows the rows.
 
     r2: share of variance explained, nats. log_r2 and median_relative_error: over the rows whose measured value is
-    above `threshold` nats (`points_above` of them); log_r2 is NaN with fewer than three.
+    above `threshold` nats (`points_above` of them); log_r2 is NaN with fewer than three. log_likelihood, aic and bic
+    treat rows as independent (see criteria.py).
     """
 
     r2: float
@@ -52,11 +56,17 @@ class Scores:
     threshold: float
     points: int
     points_above: int
+    log_likelihood: float = float("nan")
+    aic: float = float("nan")
+    bic: float = float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What was fitted: where it came from, how many of each, which methods and bits, what was left out and why."""
+    """What was fitted: where it came from, how many of each, which methods and bits, what was left out and why.
+
+    `censored` rows collapsed: only that their degradation is large takes part.
+    """
 
     source: str
     rows: int
@@ -67,6 +77,7 @@ class Data:
     bits: tuple[float, ...]
     suites: tuple[str, ...]
     left_out: Mapping[str, int]
+    censored: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +107,11 @@ class Fit:
     covariance: Array = field(default_factory=lambda: np.zeros((0, 0)))
     clusters: Clustered | None = None
     draws: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    tied: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    offset_spreads: Mapping[str, float] = field(default_factory=dict)
+    definition: Mapping[str, Any] | None = None
+    own_law: Law | None = field(default=None, compare=False, repr=False)
 
     @property
     def converged(self) -> bool:
@@ -103,12 +119,21 @@ class Fit:
         return self.outcome == "converged" or self.outcome.startswith("stopped at a bound")
 
     def formula(self) -> Law:
-        """Return the law that was fitted."""
-        return load_law(self.law)
+        """Return the law that was fitted, with its offsets."""
+        base = self.own_law or (law_from_definition(self.definition) if self.definition else load_law(self.law))
+        if not self.levels:
+            return base
+        from bitlaw.fit.offsets import with_offsets
+
+        return with_offsets(base, self.levels)
 
     def predict(self, columns: Mapping[str, Any]) -> Array:
-        """Return the law's value for columns that broadcast against each other, nats per token."""
-        return self.formula().evaluate(self.values, columns)
+        """Return the law's value for columns that broadcast against each other, nats per token.
+
+        A fit with offsets also reads their text columns (`method`, ...); one that is missing, or a value that was not
+        fitted, is a level of which nothing is known: factor 1.
+        """
+        return self.formula().evaluate(self.values, self._with_levels(columns))
 
     def band(
         self, columns: Mapping[str, Any], *, level: float | None = None, scatter: bool = False
@@ -116,32 +141,48 @@ class Fit:
         """Return (low, high) around `predict(columns)`.
 
         Without scatter: uncertainty of the law's value. With scatter: of a new measurement, whose own standard error
-        is not included.
+        is not included. Where the level of an offset is unknown, the spread of its offsets is added.
         """
         level = self.level if level is None else level
         law = self.formula()
-        shape = np.broadcast_shapes(*(np.shape(columns[name]) for name in law.variables))
-        flat = {name: np.broadcast_to(np.asarray(columns[name], float), shape).ravel() for name in law.variables}
+        given = self._with_levels(columns)
+        shape = np.broadcast_shapes(*(np.shape(given[name]) for name in law.variables))
+        flat = {name: np.broadcast_to(np.asarray(given[name], float), shape).ravel() for name in law.variables}
         low, high = self._flat_band(law, flat, level, scatter)
         return low.reshape(shape), high.reshape(shape)
+
+    def _with_levels(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self.levels:
+            return columns
+        from bitlaw.fit.offsets import indicators
+
+        return {**columns, **indicators(columns, self.levels)}
+
+    def _unknown_levels(self, columns: Mapping[str, Array]) -> Array | float:
+        """Return the variance of the logarithm that unknown levels add, [n]."""
+        total: Array | float = 0.0
+        for factor, values in self.levels.items():
+            known = np.sum([columns[f"{INDICATOR}{factor}={value}"] for value in values], axis=0)
+            total = total + self.offset_spreads.get(factor, 0.0) ** 2 * (1.0 - known)
+        return total
 
     def _flat_band(self, law: Law, columns: Mapping[str, Array], level: float, scatter: bool) -> tuple[Array, Array]:
         from scipy.special import stdtrit
 
         mean = np.asarray(law.evaluate(self.values, columns), dtype=float)
         relative, floor = (self.scatter.relative, self.scatter.floor) if scatter else (0.0, 0.0)
+        new = self._unknown_levels(columns)
         if self.clusters is None:
-            point = from_point(law, self.free, self.fixed, to_point(law, self.free, self._drawn()))
+            point = from_point(law, self.free, self.fixed, to_point(law, self.free, self._drawn()), self.tied)
             curves = law.evaluate(point, columns)
-            if scatter:
+            if scatter or np.any(new):
                 # A fixed generator: the same fit gives the same band every time it is drawn.
                 noise = np.random.default_rng(self.seed).standard_normal((2, *curves.shape))
-                curves = curves * np.exp(relative * noise[0]) + floor * noise[1]
+                curves = curves * np.exp(np.sqrt(relative**2 + new) * noise[0]) + floor * noise[1]
             low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
             return low, high
-        slopes = law.derivatives(self.values, columns)
-        scale = [self.values[name] if law.parameter(name).log else 1.0 for name in self.free]
-        contrast = np.stack([slopes[name] * s / mean for name, s in zip(self.free, scale)], axis=-1)
+        slopes = point_slopes(law, self.free, self.tied, self.values, columns)
+        contrast = np.stack([np.broadcast_to(slope, mean.shape) / mean for slope in slopes], axis=-1)
         variance = self.clusters.variance(contrast)
         freedom = self.clusters.degrees_of_freedom(contrast)
         reach = stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
@@ -149,10 +190,15 @@ class Fit:
         if scatter:
             sure = stdtrit(max(self.data.checkpoints - len(self.free), 1), (1 + level) / 2)
             reach, extra = np.hypot(reach, sure * relative), sure * floor
+        if np.any(new):
+            reach = np.hypot(reach, stdtrit(max(self._fewest_levels() - 1, 1), (1 + level) / 2) * np.sqrt(new))
         reach = np.minimum(reach, 50.0)
         low = mean - np.hypot(mean * -np.expm1(-reach), extra)
         high = mean + np.hypot(mean * np.expm1(reach), extra)
         return low, high
+
+    def _fewest_levels(self) -> int:
+        return min((len(values) for values in self.levels.values()), default=2)
 
     def _drawn(self) -> dict[str, Array]:
         if not len(self.draws):
@@ -161,8 +207,15 @@ class Fit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as plain values that JSON can hold; infinities and NaN become strings."""
+        if self.own_law is not None and self.definition is None:
+            raise InputError(
+                f"Law {self.law!r} is a Python function, which a file cannot hold. Write it as a formula "
+                "(bitlaw.laws.law_from_text) to save its fit."
+            )
         content: dict[str, Any] = {"bitlaw_fit": FIT_VERSION}
         for part in fields(self):
+            if part.name == "own_law":
+                continue
             value = getattr(self, part.name)
             if isinstance(value, Clustered):
                 value = {name: np.asarray(matrix).tolist() for name, matrix in vars(value).items()}
@@ -196,6 +249,7 @@ class Fit:
                 parts[name] = tuple(parts[name])
             for name in ("methods", "bits", "suites"):
                 object.__setattr__(parts["data"], name, tuple(getattr(parts["data"], name)))
+            parts["levels"] = {key: tuple(values) for key, values in parts.get("levels", {}).items()}
             for name in ("intervals", "fitted"):
                 parts[name] = {key: (low, high) for key, (low, high) in parts[name].items()}
             for name in ("covariance", "draws"):

@@ -7,7 +7,7 @@ model, checkpoint and row, and an absolute noise of standard deviation hypot(flo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Design:
     """Which checkpoints exist, the truth and the noise. `se` is also given to the fit as the rows' standard error.
 
     sizes, tokens, bits: every combination is measured. own, by_checkpoint, by_model: relative standard deviations;
-    floor, se: in nats.
+    floor, se: in nats. others: columns beside these three -> (low, high), drawn evenly between for every row.
     """
 
     truth: Mapping[str, float]
@@ -33,6 +33,7 @@ class Design:
     by_model: float = 0.0
     floor: float = 0.0
     se: float = 0.0
+    others: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def draw(self, generator: np.random.Generator) -> Table:
         """Return one table of the design; without noise it is exact."""
@@ -44,6 +45,7 @@ class Design:
                 checkpoint = self.by_checkpoint * generator.standard_normal()
                 for bits in self.bits:
                     columns = {"parameters": size, "tokens": tokens, "bits": bits}
+                    columns |= {n: float(generator.uniform(low, high)) for n, (low, high) in self.others.items()}
                     value = float(law.evaluate(self.truth, columns))
                     scatter = 1.0 + model + checkpoint + self.own * generator.standard_normal()
                     noise = np.hypot(self.floor, self.se) * generator.standard_normal()

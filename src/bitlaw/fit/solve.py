@@ -6,16 +6,21 @@
    makes the residuals most likely, n/(n-p) correcting for the fitted parameters; repeated until both stand still.
 
 The second step solves sum_i (y_i - f_i) f_i' / variance_i = 0: right on average whenever the law is, whatever the
-shape of the noise (generalised least squares, Carroll and Ruppert 1988, chapter 2).
+shape of the noise (generalised least squares, Carroll and Ruppert 1988, chapter 2). Censored rows take part with the
+value expected of them; shrunk parameters (offsets) with a row of their own, whose spread is found in the same rounds.
+A fit with Huber's loss in log space is `huber.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bitlaw.errors import InputError
 from bitlaw.fit.problem import Problem, to_point
+from bitlaw.fit.robust import Robust
 from bitlaw.fit.settings import Noise
 from bitlaw.laws.law import Array
 
@@ -24,43 +29,32 @@ FULL_ROUNDS = 4  # then half steps: where scatter is large the two halves of a r
 STILL = 1e-6  # largest move of a point, on the fitting scale, that counts as standing still
 START_SCATTER = 0.3  # relative scatter assumed until it is fitted
 AGREE = 1e-4  # starts whose parameters differ by less than this on the fitting scale found the same optimum
+LEAST_SPREAD = 0.02  # of offsets, in logarithms: they never shrink to nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Where the solver ended: point [p], scatter, freedom of Student noise (inf for normal), and how it went."""
+    """Where the solver ended: point [p], scatter, how far rows count, and how it went.
+
+    In log space (`log`) the scatter is of logarithms and there is no floor.
+    """
 
     point: Array
     relative: float
     floor: float
-    freedom: float
+    robust: Robust
     outcome: str
     at_bound: tuple[str, ...]
     starts: int
     agreeing: int
+    log: bool = False
+    spreads: Mapping[str, float] = field(default_factory=dict)
 
     def variance(self, mean: Array, se: Array) -> Array:
-        """Return the variance of rows with that mean and standard error."""
+        """Return the variance of rows with that mean and standard error, not yet divided by their weights."""
+        if self.log:
+            return np.broadcast_to(np.asarray(self.relative**2), np.shape(mean))
         return np.asarray(se**2 + (self.relative * mean) ** 2 + self.floor**2)
-
-
-def robust_weights(squared: Array, freedom: float) -> Array:
-    """Return how much rows count, by their squared residual over variance: 1 for normal noise, less far out for Student's."""
-    if np.isinf(freedom):
-        return np.ones_like(squared)
-    return np.asarray((freedom + 1.0) / (freedom + squared))
-
-
-def robust_growth(squared: Array, freedom: float) -> float:
-    """Return the factor by which weighting rows down makes the usual standard errors too small: 1 for normal noise.
-
-    The weights w act in the fit as psi(r) = w r, whose slope, not w itself, says how fast the optimum moves:
-    sum w / sum psi' (Huber 1981, section 7.6).
-    """
-    if np.isinf(freedom):
-        return 1.0
-    slopes = (freedom + 1.0) * (freedom - squared) / (freedom + squared) ** 2
-    return float(np.sum(robust_weights(squared, freedom)) / max(float(np.sum(slopes)), 1e-3 * len(squared)))
 
 
 def start_points(problem: Problem, count: int, generator: np.random.Generator) -> Array:
@@ -76,28 +70,76 @@ def start_points(problem: Problem, count: int, generator: np.random.Generator) -
     return np.clip(np.stack(points), problem.lower + inside, problem.upper - inside)
 
 
-def solve(problem: Problem, noise: Noise, starts: Array) -> Solution:
-    """Return the solution of a problem from start points [S, p]."""
-    ends = [_first_guess(problem, start) for start in starts]
-    costs = np.array([cost for _, cost in ends])
-    best = int(np.argmin(costs))
-    point = ends[best][0]
-    spread = np.array([np.max(np.abs(end - point)) for end, _ in ends])
-    agreeing = int(np.sum((spread < AGREE * np.maximum(1.0, np.max(np.abs(point)))) | (costs <= costs[best] * 1.0001)))
+def solve(problem: Problem, noise: Noise, starts: Array, factors: Mapping[str, Array] | None = None) -> Solution:
+    """Return the solution of a problem from start points [S, p].
+
+    factors: name -> indices of the free parameters that are its offsets; their common spread is fitted.
+    """
+    if factors and not np.any(np.isfinite(problem.prior)):
+        problem = _with_spreads(problem, factors, dict.fromkeys(factors, 0.5))
+    guess = first_guesses(problem, starts)
+    point = guess.point
     relative, floor = START_SCATTER, max(_smallest_scale(problem), 1e-12)
-    freedom = noise.freedom if noise.kind == "student" else np.inf
+    robust = Robust(kind=noise.kind, freedom=noise.freedom) if noise.kind == "student" else Robust()
+    spreads: dict[str, float] = {}
     outcome = f"stopped after {ROUNDS} rounds without standing still"
     for turn in range(ROUNDS):
         mean = problem.mean(point)
         relative, floor = fit_scatter(problem, mean, noise, (relative, floor))
-        variance = problem.se**2 + (relative * mean) ** 2 + floor**2
-        weights = robust_weights((problem.y - mean) ** 2 / variance, freedom)
-        moved = _weighted(problem, point, np.sqrt(variance / weights))
+        variance = (problem.se**2 + (relative * mean) ** 2 + floor**2) / problem.weights
+        y = problem.complete(mean, np.sqrt(variance))
+        weights = robust.weights((y - mean) ** 2 / variance)
+        spread = np.sqrt(variance / weights)
+        if factors:
+            spreads = fit_spreads(problem, point, spread, factors)
+            problem = _with_spreads(problem, factors, spreads)
+        moved = _weighted(problem.with_y(y), point, spread)
         still = np.max(np.abs(moved - point)) < STILL * max(1.0, float(np.max(np.abs(point))))
         point = moved if turn < FULL_ROUNDS else 0.5 * (point + moved)
         if still:
             outcome = "converged"
             break
+    point, outcome, stopped = at_bounds(problem, point, outcome)
+    return Solution(
+        point=point,
+        relative=relative,
+        floor=floor,
+        robust=robust,
+        outcome=outcome,
+        at_bound=stopped,
+        starts=len(starts),
+        agreeing=guess.agreeing,
+        spreads=spreads,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """The best end of many starts, and how many starts ended there."""
+
+    point: Array
+    agreeing: int
+
+
+def best_of(ends: list[tuple[Array, float]]) -> Guess:
+    """Return the end with the least cost, and how many ends are the same. Raises InputError if none is finite."""
+    costs = np.array([cost for _, cost in ends])
+    if not np.isfinite(costs).any():
+        raise InputError("The law has no finite value at any of its starts. Give it other starts or bounds.")
+    best = int(np.nanargmin(np.where(np.isfinite(costs), costs, np.nan)))
+    point = ends[best][0]
+    spread = np.array([np.max(np.abs(end - point)) for end, _ in ends])
+    same = (spread < AGREE * np.maximum(1.0, np.max(np.abs(point)))) | (costs <= costs[best] * 1.0001)
+    return Guess(point=point, agreeing=int(np.sum(same)))
+
+
+def first_guesses(problem: Problem, starts: Array) -> Guess:
+    """Return the best of robust fits from every start."""
+    return best_of([guarded(_first_guess, problem, start) for start in starts])
+
+
+def at_bounds(problem: Problem, point: Array, outcome: str) -> tuple[Array, str, tuple[str, ...]]:
+    """Return (point, outcome, names): parameters that ended at a bound are put on it and named."""
     edge = 1e-6 * (problem.upper - problem.lower)
     low, high = point <= problem.lower + edge, point >= problem.upper - edge
     stopped = tuple(name for name, hit in zip(problem.free, low | high) if hit)
@@ -105,21 +147,43 @@ def solve(problem: Problem, noise: Noise, starts: Array) -> Solution:
         point = np.where(low, problem.lower, np.where(high, problem.upper, point))
         values = problem.values(point)
         outcome = "stopped at a bound: " + ", ".join(f"{name} = {float(values[name]):g}" for name in stopped)
-    return Solution(
-        point=point,
-        relative=relative,
-        floor=floor,
-        freedom=freedom,
-        outcome=outcome,
-        at_bound=stopped,
-        starts=len(starts),
-        agreeing=agreeing,
-    )
+    return point, outcome, stopped
+
+
+def _with_spreads(problem: Problem, factors: Mapping[str, Array], spreads: Mapping[str, float]) -> Problem:
+    prior = np.array(problem.prior)
+    for name, where in factors.items():
+        prior[where] = spreads[name]
+    return replace(problem, prior=prior)
+
+
+def fit_spreads(problem: Problem, point: Array, spread: Array, factors: Mapping[str, Array]) -> dict[str, float]:
+    """Return the spread of each factor's offsets: root of their mean square plus mean posterior variance (one EM step)."""
+    slopes = problem.slopes(point) / spread[:, None]
+    information = slopes.T @ slopes + np.diag(1.0 / problem.prior**2)
+    posterior = np.diag(np.linalg.pinv(information))
+    return {
+        name: max(float(np.sqrt(np.mean(point[where] ** 2 + posterior[where]))), LEAST_SPREAD)
+        for name, where in factors.items()
+    }
 
 
 def _smallest_scale(problem: Problem) -> float:
     """Return a scatter floor to begin with: a tenth of the typical size of the small degradations."""
     return 0.1 * float(np.quantile(np.abs(problem.y), 0.25))
+
+
+def guarded(
+    step: Callable[[Problem, Array], tuple[Array, float]], problem: Problem, start: Array
+) -> tuple[Array, float]:
+    """Return what a solver finds from a start; infinite cost where the law has no finite value there."""
+    with np.errstate(all="ignore"):
+        if not np.all(np.isfinite(problem.mean(start))):
+            return start, np.inf
+        try:
+            return step(problem, start)
+        except (ValueError, np.linalg.LinAlgError):  # not finite on the way
+            return start, np.inf
 
 
 def _first_guess(problem: Problem, start: Array) -> tuple[Array, float]:
@@ -128,23 +192,31 @@ def _first_guess(problem: Problem, start: Array) -> tuple[Array, float]:
     bounds = (problem.lower, problem.upper)
     point = start
     positive = (problem.y > 0) & (problem.y > 2.0 * problem.se)
+    root = np.sqrt(problem.weights)
     if positive.sum() > len(start):
-        log_y = np.log(problem.y[positive])
+        log_y, share, censored = np.log(problem.y[positive]), root[positive], problem.censored[positive]
+
+        def away(at: Array) -> Array:
+            found = np.log(np.maximum(problem.mean(at)[positive], 1e-300)) - log_y
+            return shrunk(problem, at, np.where(censored, np.minimum(found, 0.0), found) * share)
+
+        def slopes(at: Array) -> Array:
+            found = problem.slopes(at)[positive] / np.maximum(problem.mean(at)[positive], 1e-300)[:, None]
+            return shrunk_slopes(problem, found * share[:, None])
+
         point = least_squares(
-            lambda at: np.log(np.maximum(problem.mean(at)[positive], 1e-300)) - log_y,
-            point,
-            jac=lambda at: problem.slopes(at)[positive] / np.maximum(problem.mean(at)[positive], 1e-300)[:, None],
-            bounds=bounds,
-            loss="soft_l1",
-            f_scale=0.5,
-            x_scale="jac",
-            max_nfev=100,
+            away, point, jac=slopes, bounds=bounds, loss="soft_l1", f_scale=0.5, x_scale="jac", max_nfev=100
         ).x
-    spread = np.sqrt(problem.se**2 + (START_SCATTER * problem.y) ** 2 + _smallest_scale(problem) ** 2 + 1e-300)
+    spread = np.sqrt(problem.se**2 + (START_SCATTER * problem.y) ** 2 + _smallest_scale(problem) ** 2 + 1e-300) / root
+
+    def residuals(at: Array) -> Array:
+        found = problem.mean(at) - problem.y
+        return shrunk(problem, at, np.where(problem.censored, np.minimum(found, 0.0), found) / spread)
+
     end = least_squares(
-        lambda at: (problem.mean(at) - problem.y) / spread,
-        _inside(problem, point),
-        jac=lambda at: problem.slopes(at) / spread[:, None],
+        residuals,
+        inside(problem, point),
+        jac=lambda at: shrunk_slopes(problem, problem.slopes(at) / spread[:, None]),
         bounds=bounds,
         loss="soft_l1",
         x_scale="jac",
@@ -153,7 +225,20 @@ def _first_guess(problem: Problem, start: Array) -> tuple[Array, float]:
     return end.x, float(end.cost)
 
 
-def _inside(problem: Problem, point: Array) -> Array:
+def shrunk(problem: Problem, point: Array, residuals: Array) -> Array:
+    """Return residuals [n] with one more for each shrunk parameter, [n + q]: its value over its spread."""
+    kept = np.isfinite(problem.prior)
+    return np.concatenate([residuals, point[kept] / problem.prior[kept]]) if kept.any() else residuals
+
+
+def shrunk_slopes(problem: Problem, slopes: Array) -> Array:
+    """Return slopes [n, p] with the rows of the shrunk parameters, [n + q, p]."""
+    kept = np.isfinite(problem.prior)
+    return np.concatenate([slopes, np.diag(1.0 / problem.prior)[kept]]) if kept.any() else slopes
+
+
+def inside(problem: Problem, point: Array) -> Array:
+    """Return the point a little inside the bounds, where a solver may begin."""
     edge = 1e-9 * (problem.upper - problem.lower)
     return np.clip(point, problem.lower + edge, problem.upper - edge)
 
@@ -162,9 +247,9 @@ def _weighted(problem: Problem, point: Array, spread: Array) -> Array:
     from scipy.optimize import least_squares
 
     result = least_squares(
-        lambda at: (problem.mean(at) - problem.y) / spread,
-        _inside(problem, point),
-        jac=lambda at: problem.slopes(at) / spread[:, None],
+        lambda at: shrunk(problem, at, (problem.mean(at) - problem.y) / spread),
+        inside(problem, point),
+        jac=lambda at: shrunk_slopes(problem, problem.slopes(at) / spread[:, None]),
         bounds=(problem.lower, problem.upper),
         x_scale="jac",
         xtol=1e-10,
@@ -180,7 +265,8 @@ def fit_scatter(problem: Problem, mean: Array, noise: Noise, start: tuple[float,
     from scipy.optimize import minimize
 
     n, p = len(problem.y), len(problem.free)
-    squared = (problem.y - mean) ** 2 * n / max(n - p, 1)
+    spread = np.sqrt((problem.se**2 + (start[0] * mean) ** 2 + start[1] ** 2) / problem.weights)
+    squared = _squared(problem, mean, spread) * problem.weights * n / max(n - p, 1)
     tiny = 1e-9 * max(float(np.max(np.abs(problem.y))), 1e-12)
     given = (noise.relative, noise.floor)
     parts = np.stack([mean**2, np.ones(n)])
@@ -203,3 +289,14 @@ def fit_scatter(problem: Problem, mean: Array, noise: Noise, start: tuple[float,
     result = minimize(objective, begin, jac=True, method="L-BFGS-B", bounds=bounds)
     relative, floor = (float(np.exp(s)) if g is None else g for s, g in zip(result.x, given))
     return relative, floor
+
+
+def _squared(problem: Problem, mean: Array, spread: Array) -> Array:
+    """Return squared residuals [n], of censored rows the expected one: spread^2 (1 + z h(z)), z = (y - mean)/spread."""
+    found = (problem.y - mean) ** 2
+    if not problem.censored.any():
+        return np.asarray(found)
+    from bitlaw.fit.problem import hazard
+
+    z = (problem.y - mean) / spread
+    return np.where(problem.censored, spread**2 * (1.0 + z * hazard(z)), found)

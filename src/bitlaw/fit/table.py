@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.fit.units import check_counts, unit_warnings
+from bitlaw.laws.law import TARGETS, VARIABLES
 from bitlaw.records import Measurement
 
 NUMBERS: Mapping[str, str] = {
@@ -38,6 +39,10 @@ NUMBERS: Mapping[str, str] = {
     "learning_rate": "learning rate in force at the checkpoint",
     "peak_learning_rate": "largest learning rate of the schedule",
     "kl": "KL divergence from the 16-bit model, nats per token",
+    "sqnr_db": "signal to quantization noise of the weights, decibels",
+    "weight": "how much the row counts in a fit",
+    **{name: variable.meaning for name, variable in VARIABLES.items() if name not in ("parameters", "tokens", "bits")},
+    **{name: meaning for name, meaning in TARGETS.items() if name != "qid"},
 }
 TEXTS: Mapping[str, str] = {
     "suite": "which suite the model belongs to",
@@ -48,6 +53,7 @@ TEXTS: Mapping[str, str] = {
     "checkpoint": "one set of weights: suite/model@step",
     "schedule": "learning-rate schedule",
     "evaluation": "name of the evaluation text",
+    "source": "where the row comes from",
 }
 REQUIRED = ("parameters", "tokens", "bits", "qid")
 
@@ -184,6 +190,8 @@ class Table:
             if blanks := [name for name in missing if name in ("qid", "baseline_loss", "loss")]:
                 left_out[f"rows without {blanks[0]}"] += 1
                 continue
+            if "sqnr_db" in row and "format_error" not in row:
+                row["format_error"] = 10.0 ** (-float(row["sqnr_db"]) / 10.0)
             check_counts(row, required, f"{path.name}, line {number}")
             rows.append(row)
         if not rows:
@@ -228,6 +236,8 @@ def _row(m: Measurement) -> dict[str, Any]:
         "loss": m.loss,
         "baseline_loss": m.baseline_loss,
         "kl": np.nan if m.seen.kl_nats is None else m.kl,
+        "sqnr_db": np.nan if m.seen.sqnr_db is None else m.seen.sqnr_db,
+        "format_error": np.nan if m.seen.sqnr_db is None else 10.0 ** (-m.seen.sqnr_db / 10.0),
     }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitlaw.catalog import LAWS, find
-from bitlaw.errors import InputError
+from bitlaw.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]
 Values = Mapping[str, Any]
@@ -28,24 +28,56 @@ Gradient = Callable[[Values, Columns], dict[str, Array]]
 
 @dataclass(frozen=True, kw_only=True)
 class Variable:
-    """A column a law may read: its symbol in formulas, its unit and what it means."""
+    """A column a law may read: its symbol in formulas, its unit and what it means. `zero` says that it may be 0."""
 
     symbol: str
     unit: str
     meaning: str
+    zero: bool = False
 
 
 VARIABLES: Mapping[str, Variable] = {
     "parameters": Variable(symbol="N", unit="parameters", meaning="non-embedding parameters, raw count"),
     "tokens": Variable(symbol="D", unit="tokens", meaning="training tokens seen, raw count"),
     "bits": Variable(symbol="P", unit="bits", meaning="nominal bits per quantized weight"),
+    "bits_per_weight": Variable(
+        symbol="S", unit="bits", meaning="stored bits per quantized weight, scales and zero points counted"
+    ),
+    "group_size": Variable(symbol="G", unit="weights", meaning="weights that share a scale"),
+    "format_error": Variable(
+        symbol="err",
+        unit="1",
+        meaning="mean squared rounding error of the weights over their mean square, 10^(-SQNR/10)",
+    ),
+    "gaussian_error": Variable(
+        symbol="gauss", unit="1", meaning="mean squared rounding error of the format on standard normal numbers"
+    ),
+    "learning_rate": Variable(symbol="LR", unit="1", meaning="learning rate in force at the checkpoint", zero=True),
+    "peak_learning_rate": Variable(symbol="LRpeak", unit="1", meaning="largest learning rate of the schedule"),
+    "baseline_loss": Variable(symbol="L16", unit="nats", meaning="loss of the 16-bit model"),
+    "share_quantized": Variable(
+        symbol="Qr", unit="1", meaning="share of the parameters in low precision, 0 to 1", zero=True
+    ),
+    "calibration_samples": Variable(symbol="Cb", unit="samples", meaning="calibration samples of the quantizer"),
+    "weight_bits": Variable(symbol="Pw", unit="bits", meaning="bits of the weights during training"),
+    "activation_bits": Variable(symbol="Pa", unit="bits", meaning="bits of the activations during training"),
+    "cache_bits": Variable(symbol="Pkv", unit="bits", meaning="bits of keys and values during training"),
+    "exponent_bits": Variable(symbol="Eb", unit="bits", meaning="exponent bits of a floating format", zero=True),
+    "mantissa_bits": Variable(symbol="Mb", unit="bits", meaning="mantissa bits of a floating format", zero=True),
 }
 """Columns that formulas read, by the name they have in a `Table`. A law that needs another adds it here."""
+
+INDICATOR = "is:"
+"""Prefix of columns that are 1 where a text column has one value and 0 elsewhere, such as `is:method=gptq`."""
 
 TARGETS: Mapping[str, str] = {
     "qid": "quantization-induced degradation: quantized loss minus 16-bit loss, nats per token",
     "baseline_loss": "loss of the 16-bit model, nats per token",
     "loss": "loss of the quantized model, nats per token",
+    "capacity": "effective over actual parameters of a compressed model, 1",
+    "critical_tokens": "training tokens beyond which more of them make the quantized model worse",
+    "optimal_learning_rate": "peak learning rate with the least final loss",
+    "task_error": "-ln of the accuracy adjusted for chance, nats",
 }
 
 
@@ -54,7 +86,8 @@ class Parameter:
     """One constant of a law.
 
     `lower` and `upper` bound it; `starts` are values from which a fit may begin; `log` says that it is positive and
-    fitted (and given its interval) on a log scale.
+    fitted (and given its interval) on a log scale. A fit holds the parameter at `held`, or equal to the parameter
+    `tied`, unless it is told to free it: for constants that most tables cannot tell.
     """
 
     name: str
@@ -64,6 +97,8 @@ class Parameter:
     upper: float
     starts: tuple[float, ...]
     log: bool = False
+    held: float | None = None
+    tied: str = ""
 
     def __post_init__(self) -> None:
         if not self.lower < self.upper or not self.starts or (self.log and self.lower <= 0):
@@ -80,7 +115,7 @@ class Published:
     """One published set of constants. A constant that is not known is absent from `values`.
 
     `sureness` says how the numbers were obtained (read, recovered, inferred); `fitted` gives the range of each
-    variable they were fitted on; `data` says what was measured.
+    variable they were fitted on; `data` says what was measured; `setting` tells the sets of one law apart.
     """
 
     values: Mapping[str, float]
@@ -89,6 +124,7 @@ class Published:
     fitted: Mapping[str, tuple[float, float]]
     data: str
     note: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +149,7 @@ class Law:
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise InputError(f"Law {self.name!r} has target {self.target!r}. Known: {', '.join(TARGETS)}.")
-        if unknown := [name for name in self.variables if name not in VARIABLES]:
+        if unknown := [name for name in self.variables if name not in VARIABLES and not name.startswith(INDICATOR)]:
             raise InputError(f"Law {self.name!r} reads unknown columns {unknown}. Known: {', '.join(VARIABLES)}.")
 
     @property
@@ -128,10 +164,15 @@ class Law:
                 return parameter
         raise InputError(f"Law {self.name!r} has no parameter {name!r}. Its parameters: {', '.join(self.names)}.")
 
-    def constants(self) -> Published:
-        """Return the first published set that gives every parameter. Raises InputError if there is none."""
+    def constants(self, setting: str | None = None) -> Published:
+        """Return the first published set that gives every parameter, or the set of that setting.
+
+        Raises InputError if there is none.
+        """
+        if setting is not None and (known := [p.setting for p in self.published]) and setting not in known:
+            raise UnknownName(f"setting of {self.name!r}", setting, known)
         for published in self.published:
-            if all(name in published.values for name in self.names):
+            if all(name in published.values for name in self.names) and setting in (None, published.setting):
                 return published
         known = sorted({name for published in self.published for name in published.values})
         missing = [name for name in self.names if name not in known]
@@ -154,7 +195,7 @@ class Law:
 
     def _central(self, name: str, values: Values, columns: Columns) -> Array:
         value = np.asarray(values[name], dtype=float)
-        step = 1e-6 * np.maximum(np.abs(value), 1e-3)
+        step = 1e-6 * (np.abs(value) if self.parameter(name).log else np.maximum(np.abs(value), 1e-3))
         up = self.formula({**values, name: value + step}, columns)
         down = self.formula({**values, name: value - step}, columns)
         return np.asarray((up - down) / (2.0 * step))
