@@ -20,12 +20,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bitlaw.fit.comparing import Comparison, Contender, compare
     from bitlaw.fit.fitting import fit, score
     from bitlaw.fit.result import Data, Fit, Scatter, Scores
     from bitlaw.fit.settings import INTERVAL_KINDS, Collapse, Intervals, Noise
     from bitlaw.fit.table import Table
 
 _WHERE = {
+    "compare": "comparing",
+    "Comparison": "comparing",
+    "Contender": "comparing",
     "fit": "fitting",
     "score": "fitting",
     "Data": "result",
@@ -42,6 +46,8 @@ _WHERE = {
 __all__ = [
     "INTERVAL_KINDS",
     "Collapse",
+    "Comparison",
+    "Contender",
     "Data",
     "Fit",
     "Intervals",
@@ -49,6 +55,7 @@ __all__ = [
     "Scatter",
     "Scores",
     "Table",
+    "compare",
     "fit",
     "score",
 ]
