@@ -20,7 +20,7 @@ from bitlaw.errors import InputError
 RULE_PATTERN = r"mse|p[0-9.]+"
 COARSE = [2.0 ** (-i / 4) for i in range(1, 21)]
 FINE = [2.0 ** (i / 24) for i in range(-5, 6) if i]
-SEARCH_CHUNK = 2**16
+SEARCH_CHUNK = 2**18
 """Weights searched together on a CPU, so that they stay in its cache."""
 
 
