@@ -187,9 +187,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str],
     said: str,
     measured: Path,
-    suite_folder: Path,
+    suite_folder: Path,  # noqa: F811
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     filled = [a.format(tmp=tmp_path, suite=suite_folder, store=measured) for a in arguments]
     code, out, err = run(capsys, *filled)

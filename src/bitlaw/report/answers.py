@@ -27,6 +27,7 @@ from bitlaw.report.words import bits_name, count, plain
 GIB = 2.0**30
 PANEL = (3.4, 3.0)  # inches
 ROOM = 1.15  # factor left free around the drawn range
+LABELS = 3.0  # factor in tokens left free for the labels at the end of the curves
 
 
 def draw_projection(projection: Projection, path: str | Path) -> Path:
@@ -47,13 +48,14 @@ def draw_projection(projection: Projection, path: str | Path) -> Path:
                 axes.plot(curve.tokens, curve.value, color=color, linewidth=1.6)
                 axes.plot(curve.tokens[-1], curve.value[-1], "o", color=color, markersize=4)
                 axes.annotate(
-                    plain(float(curve.value[-1])),
+                    _label(float(curve.value[-1])),
                     (float(curve.tokens[-1]), float(curve.value[-1])),
-                    xytext=(-4, 5),
+                    xytext=(5, 0),
                     textcoords="offset points",
-                    ha="right",
+                    va="center",
+                    color=color,
                 )
-            tokens_axis(axes, [float(projection.curves[0].tokens[0]), projection.tokens])
+            tokens_axis(axes, [float(projection.curves[0].tokens[0]), LABELS * projection.tokens])
             axes.set_yscale("log")
             axes.set_ylim(min(values) / ROOM, top)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -162,6 +164,10 @@ def _plan_axes(axes: Axes, shown: Sequence[Choice], plan: Plan) -> None:
     axes.set_ylim(min(losses) - room, max(losses) + room)
     axes.set_xlabel("GiB")
     axes.set_ylabel("predicted loss, nats per token")
+
+
+def _label(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else plain(value, 2)
 
 
 def _settings(name: str) -> dict[Any, Any]:
