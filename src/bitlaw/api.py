@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bitlaw.demo import demo
-    from bitlaw.fit import fit
+    from bitlaw.fit import compare, fit
     from bitlaw.measure import measure
     from bitlaw.predict import (
         compare_laws,
@@ -34,6 +34,7 @@ _WHERE = {
     "measure": "bitlaw.measure",
     "records": "bitlaw.store.opening",
     "fit": "bitlaw.fit",
+    "compare": "bitlaw.fit",
     "predict": "bitlaw.predict",
     "tokens_to_train": "bitlaw.predict",
     "training_level": "bitlaw.predict",
@@ -48,6 +49,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "compare",
     "compare_laws",
     "critical_tokens",
     "demo",

@@ -53,7 +53,7 @@ def add_level(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a further variable that the law reads, such as group_size=128; may be given several times",
+        help="what the law reads beyond N, D and P, such as group_size=128 or method=gptq; may be given several times",
     )
 
 
@@ -88,17 +88,17 @@ def read_fit(path: str) -> Any:
     return Fit.from_json(Path(path))
 
 
-def also(given: list[str]) -> dict[str, float]:
-    """Return name -> value of `--also`. Raises InputError."""
-    values = {}
+def also(given: list[str]) -> dict[str, float | str]:
+    """Return name -> value of `--also`; what is no number is text. Raises InputError."""
+    values: dict[str, float | str] = {}
     for text in given:
         name, _, value = text.rpartition("=")
+        if not name or not value:
+            raise InputError(f"--also {text!r} is not of the form NAME=VALUE, such as group_size=128.")
         try:
             values[name] = float(value)
         except ValueError:
-            name = ""
-        if not name:
-            raise InputError(f"--also {text!r} is not of the form NAME=VALUE, such as group_size=128.")
+            values[name] = value
     return values
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from bitlaw.cli import asking
+from bitlaw.cli.numbers import add_table, read_table
 from bitlaw.cli.output import number, table
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import InputError
@@ -198,18 +199,75 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit", action="append", default=[], help="a fit of your own beside the laws; may be given several times"
     )
     asking.add_level(parser)
+    add_table(parser, required=False)
+    parser.add_argument(
+        "--laws", nargs="+", default=[], help="laws to judge on a table (default: every law of its kind)"
+    )
+    parser.add_argument(
+        "--holdout", nargs="+", help="rows left out in turn: largest-size, later-tokens, bits, method, family, ..."
+    )
 
 
 def _run_compare(given: argparse.Namespace) -> Any:
     from bitlaw.predict import compare_laws
 
+    if given.csv or given.store:
+        return _judge(given)
     if missing := [name for name in ("params", "tokens", "bits") if getattr(given, name) is None]:
-        raise InputError(f"compare-laws needs a point: {', '.join(f'--{name}' for name in missing)} missing.")
+        said = ", ".join(f"--{name}" for name in missing)
+        raise InputError(f"compare-laws needs a point ({said} missing) or a table (--csv or --store).")
     fits = [asking.read_fit(path) for path in given.fit]
     return compare_laws(given.params, given.tokens, given.bits, fits=fits, **asking.conditions(given)).to_dict()
 
 
+def _judge(given: argparse.Namespace) -> dict[str, Any]:
+    from bitlaw.fit import compare
+    from bitlaw.laws import law_names, load_law
+
+    rows = read_table(given.csv, given.store, given.where)
+    laws = given.laws or [
+        name
+        for name in law_names()
+        if (law := load_law(name)).target == "qid" and all(column in rows for column in law.variables)
+    ]
+    return {**compare(laws, rows, given.holdout).to_dict(), "left_out": dict(rows.left_out), "rows": len(rows)}
+
+
+def _judged_text(data: dict[str, Any]) -> str:
+    lines = [f"{data['rows']} rows of {data['source']}; laws fitted without a part and judged on it:"]
+    for name, words in data["holdouts"].items():
+        held = [row for row in data["held_out"] if row["holdout"] == name]
+        rows = [
+            {
+                "law": row["name"],
+                "median error": None if row["failed"] else row["median_relative_error"],
+                "log-R2": row["log_r2"],
+                "predicted/measured": row["bias"],
+                "covered": row["covered"],
+                "high/low": row["width"],
+            }
+            for row in sorted(
+                held, key=lambda row: (row["median_relative_error"] is None, row["median_relative_error"])
+            )
+        ]
+        lines += [
+            "",
+            f"left out: {words}; {held[0]['tested']} rows, {max(row['scored'] for row in held)} scored",
+            table(rows),
+        ]
+        lines += [f"not judged: {row['name']} ({row['failed']})" for row in held if row["failed"]]
+    lines += [
+        "",
+        "in the sample: " + ", ".join(f"{row['name']} BIC {number(row['bic'])}" for row in data["in_sample"]),
+        f"scores are over rows above {data['threshold']:g} nats; covered: share inside the 90% interval of a new measurement",
+        *(f"not in the table: {count} {why}" for why, count in data["left_out"].items()),
+    ]
+    return "\n".join(lines)
+
+
 def _compare_text(data: dict[str, Any]) -> str:
+    if "held_out" in data:
+        return _judged_text(data)
     rows = [
         {
             "law": said["law"],
@@ -236,13 +294,16 @@ def _compare_text(data: dict[str, Any]) -> str:
 
 COMPARE_LAWS = Verb(
     name="compare-laws",
-    summary="what every law says about one model, side by side",
+    summary="what every law says about one model, or how well each predicts your table",
     teach="""\
 Every law whose constants are known, and your fits, at one point: value, interval, ratio to the law that would answer,
-and whether the point is inside its range. Laws that cannot be asked are listed with the reason.
+and whether the point is inside its range. Laws that cannot be asked are listed with the reason. With a table instead:
+every law is fitted without the largest model, the later tokens, a bit width, ... and judged on what was left out.
 
   bitlaw compare-laws --params 1e9 --tokens 1e11 --bits 4
-  bitlaw compare-laws --params 1e6 --tokens 1e8 --bits 3 --fit gptq.json --also group_size=128""",
+  bitlaw compare-laws --params 1e6 --tokens 1e8 --bits 3 --fit gptq.json --also group_size=128
+  bitlaw compare-laws --store tiny.db --where method=gptq
+  bitlaw compare-laws --csv mine.csv --laws ouyang2024-unified kumar2024-ptq --holdout later-tokens""",
     arguments=_compare_arguments,
     run=_run_compare,
     text=_compare_text,

@@ -13,18 +13,36 @@ from bitlaw.cli.where import add_where, filters
 from bitlaw.errors import InputError
 
 
-def _fit_arguments(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group(required=True)
+def add_table(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Declare where the rows come from."""
+    source = parser.add_mutually_exclusive_group(required=required)
     source.add_argument("--store", help="a store of measurements")
     source.add_argument(
-        "--csv", help="your own table: columns parameters, tokens, bits, qid and, if known, qid_se, model"
-    )
-    parser.add_argument(
-        "--law", default="ouyang2024-unified", help="law to fit (`bitlaw law` lists them; default: %(default)s)"
+        "--csv",
+        help="your own table: the columns the law reads (parameters, tokens, bits, qid) and, if known, qid_se, model",
     )
     add_where(parser)
+
+
+def _fit_arguments(parser: argparse.ArgumentParser) -> None:
+    add_table(parser, required=True)
+    law = parser.add_mutually_exclusive_group()
+    law.add_argument(
+        "--law", default="ouyang2024-unified", help="law to fit (`bitlaw law` lists them; default: %(default)s)"
+    )
+    law.add_argument("--formula", help="a law of your own, such as 'QiD = k * D^beta / N^alpha'")
+    parser.add_argument("--target", default="qid", help="what a formula gives: qid, baseline_loss, loss (default: qid)")
     parser.add_argument(
         "--fixed", action="append", default=[], metavar="NAME=VALUE", help="hold a parameter at a value"
+    )
+    parser.add_argument("--tied", action="append", default=[], metavar="NAME=NAME", help="one parameter equals another")
+    parser.add_argument("--free", action="append", default=[], metavar="NAME", help="free what the law holds or ties")
+    parser.add_argument(
+        "--offset", action="append", default=[], metavar="COLUMN", help="a factor for each method, family or suite"
+    )
+    parser.add_argument("--noise", default="normal", help="normal, student or huber (default: normal)")
+    parser.add_argument(
+        "--vocabulary", type=int, help="entries of the tokenizer: rows of collapsed models only say 'at least this bad'"
     )
     parser.add_argument(
         "--intervals", default="auto", help="how intervals are made (default: auto; docs/laws.md lists them)"
@@ -35,13 +53,23 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_fit(given: argparse.Namespace) -> Any:
-    from bitlaw.fit import Intervals, fit
-    from bitlaw.laws import load_law
+    from bitlaw.fit import Collapse, Intervals, Noise, fit
+    from bitlaw.laws import law_from_text, load_law
 
-    law = load_law(given.law)
-    rows = read_table(given.csv, given.store, given.where, required=(*law.variables, law.target))
-    intervals = Intervals(kind=given.intervals, level=given.level)
-    made = fit(law, rows, intervals=intervals, fixed=_fixed(given.fixed), seed=given.seed)
+    law = law_from_text(given.formula, target=given.target) if given.formula else load_law(given.law)
+    rows = read_table(given.csv, given.store, given.where, required=(*law.variables, law.target, *given.offset))
+    made = fit(
+        law,
+        rows,
+        noise=Noise(kind=given.noise),
+        intervals=Intervals(kind=given.intervals, level=given.level),
+        fixed=_fixed(given.fixed),
+        tied=_tied(given.tied),
+        free=given.free,
+        offsets=given.offset,
+        collapse=None if given.vocabulary is None else Collapse(vocabulary=given.vocabulary),
+        seed=given.seed,
+    )
     if given.out:
         made.to_json(given.out)
     return made.to_dict()
@@ -70,6 +98,13 @@ def _fixed(given: list[str]) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--fixed {text!r} is not of the form NAME=VALUE, such as gamma=5.5.") from None
     return values
+
+
+def _tied(given: list[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in given)
+    if wrong := [name for name, other in pairs.items() if not name or not other]:
+        raise InputError(f"--tied {wrong[0]!r} is not of the form NAME=NAME, such as beta=alpha.")
+    return pairs
 
 
 def _fit_text(data: dict[str, Any]) -> str:
@@ -112,6 +147,8 @@ floor. Failed measurements and baselines are left out and counted.
 
   bitlaw fit --store tiny.db --where method=gptq
   bitlaw fit --store tiny.db --where method=gptq --where bits=3 --law ouyang2024-3bit
+  bitlaw fit --store tiny.db --offset method --out all.json
+  bitlaw fit --csv mine.csv --formula 'loss = E + A / N^a + B / D^b' --target baseline_loss --noise huber
   bitlaw fit --csv mine.csv --out mine.json""",
     arguments=_fit_arguments,
     run=_run_fit,

@@ -12,7 +12,8 @@
 
     sources.py   which law answers, its interval, the rule outside the range     evidence.py  what intervals are made of
     losses.py    the 16-bit loss beside a QiD                                    crossing.py  where a curve reaches a level
-    memory.py    bytes and sizes     candidates.py  models to choose among       grouping.py  other group sizes
+    ways.py      what a plan is made of       candidates.py  models to choose among
+    memory.py    bytes, sizes as text         grouping.py    other group sizes
 
 To add a question: one file here with a frozen answer (subclass of `Answer`) and a function of the question's name that
 checks its input, asks `sources.resolve` which law answers, takes intervals from the source's `band`, and refuses what is
@@ -26,11 +27,12 @@ from bitlaw.predict.comparing import Comparison, Said, compare_laws
 from bitlaw.predict.critical import CriticalTokens, critical_tokens
 from bitlaw.predict.fewest import FewestBits, fewest_bits
 from bitlaw.predict.level import TrainingLevel, training_level
-from bitlaw.predict.planning import Choice, Plan, plan
+from bitlaw.predict.planning import Plan, plan
 from bitlaw.predict.predicting import LawValue, Prediction, predict
 from bitlaw.predict.projecting import Cell, Projection, project
 from bitlaw.predict.showing import LawCard, law_show
 from bitlaw.predict.training import TrainingTokens, tokens_to_train
+from bitlaw.predict.ways import Choice
 
 __all__ = [
     "Answer",

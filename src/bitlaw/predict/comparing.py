@@ -20,7 +20,7 @@ from bitlaw.laws import Law, law_names, load_law
 from bitlaw.predict.answers import plain
 from bitlaw.predict.losses import LossSource
 from bitlaw.predict.predicting import check_level, question
-from bitlaw.predict.sources import PREDICTABLE, Source, fit_source, published_source, resolve
+from bitlaw.predict.sources import PREDICTABLE, Also, Source, fit_source, published_source, resolve
 
 LOSSES = {"qid": "QiD", "baseline_loss": "16-bit loss", "loss": "quantized loss"}
 
@@ -78,7 +78,7 @@ def compare_laws(
     fits: Iterable[Fit] = (),
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> Comparison:
     """Return what every law with known constants, and every given fit, says about one model at one bit width.
 
@@ -124,7 +124,7 @@ def _holds(law: Law, fitted: Mapping[str, tuple[float, float]], bits: float) -> 
     return "bits" in law.variables or low != high or low == bits
 
 
-def _silent(law: Law, bits: float, also: Mapping[str, float]) -> str:
+def _silent(law: Law, bits: float, also: Also) -> str:
     """Return why a law cannot be asked here, or an empty string."""
     if law.target not in LOSSES:
         return f"gives {law.target}"

@@ -15,7 +15,6 @@ that is not followed by a rise of as much is no turn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +27,7 @@ from bitlaw.predict.answers import Answer, Interval, count, outside_of, refuse_o
 from bitlaw.predict.crossing import MOST_TOKENS, columns_of, crossing, turning_point
 from bitlaw.predict.losses import LossSource, resolve_loss
 from bitlaw.predict.predicting import check_level
-from bitlaw.predict.sources import Source, resolve
+from bitlaw.predict.sources import Also, Source, resolve
 
 FLAT = 0.01  # nats per token
 
@@ -66,7 +65,7 @@ def critical_tokens(
     loss_law: str | Law | Fit = "auto",
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> CriticalTokens:
     """Return the training tokens past which more training makes the quantized model worse.
 
@@ -88,7 +87,7 @@ def critical_tokens(
             f"gets worse with training (up to {MOST_TOKENS:g} tokens)."
         )
     asked = {"parameters": parameters, "tokens": found, "bits": bits}
-    outside = outside_of(_narrower(source, losses), {**source.also, **asked})
+    outside = outside_of(_narrower(source, losses), asked)
     refuse_outside(outside, strict)
     early, late = (_turn(source, losses, parameters, bits, end, level) for end in (1, 0))
     point = columns_of(parameters, np.array([found]), bits)

@@ -20,7 +20,7 @@ from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.crossing import columns_of
 from bitlaw.predict.evidence import UNIFIED
 from bitlaw.predict.predicting import check_level
-from bitlaw.predict.sources import Source, resolve
+from bitlaw.predict.sources import Also, Source, resolve
 
 LEAST, MOST = 1.0, 16.0
 WIDTHS = tuple(float(width) for width in range(2, 17))
@@ -65,7 +65,7 @@ def fewest_bits(
     law: str | Law | Fit = "auto",
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> FewestBits:
     """Return the fewest bits per weight at which a model loses at most `budget` nats per token.
 
@@ -119,9 +119,7 @@ def fewest_bits(
     )
 
 
-def _width(
-    law: str | Law | Fit, asked: Mapping[str, float], budget: float, level: float, also: Mapping[str, float] | None
-) -> Width:
+def _width(law: str | Law | Fit, asked: Mapping[str, float], budget: float, level: float, also: Also | None) -> Width:
     source = resolve(law, asked["bits"], also)
     columns = {name: np.array([value]) for name, value in asked.items()}
     value = float(source.value(columns)[0])

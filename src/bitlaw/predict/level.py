@@ -10,7 +10,6 @@ The interval inverts the prediction band of a new measurement, with the measurem
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -21,7 +20,7 @@ from bitlaw.laws import Law
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.crossing import crossing
 from bitlaw.predict.predicting import broken, check_level
-from bitlaw.predict.sources import resolve
+from bitlaw.predict.sources import Also, resolve
 from bitlaw.predict.training import token_interval, value_over_tokens
 
 LEVELS = (0.2, 0.3, 0.4, 0.5)
@@ -63,7 +62,7 @@ def training_level(
     law: str | Law | Fit = "auto",
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> TrainingLevel:
     """Return how trained a model is that loses `qid` nats per token at `bits`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from bitlaw.laws import Law, law_names, load_law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.losses import resolve_loss, total_band
-from bitlaw.predict.sources import Source, answers_at, published_source, resolve
+from bitlaw.predict.sources import Also, Source, answers_at, published_source, resolve
 
 PYTHIA_VOCABULARY = 50_304
 
@@ -59,7 +58,7 @@ def predict(
     loss_law: str | Law | Fit = "auto",
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> Prediction:
     """Predict the degradation of a model of `parameters` (N, non-embedding) trained on `tokens` (D) at `bits` (P).
 

@@ -21,7 +21,7 @@ from bitlaw.laws.law import Array
 from bitlaw.predict.answers import count, plain, refuse_outside
 from bitlaw.predict.crossing import columns_of
 from bitlaw.predict.predicting import PYTHIA_VOCABULARY, check_level, whole_vocabulary
-from bitlaw.predict.sources import Source, resolve
+from bitlaw.predict.sources import Also, Source, resolve
 
 SIZES = (7e9, 70e9, 405e9)
 WIDTHS = (2.0, 3.0, 4.0)
@@ -102,7 +102,7 @@ def project(
     law: str | Law | Fit = "auto",
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> Projection:
     """Return QiD of models of `sizes` (N each) at `bits` after `tokens`, with the worse-than-random band.
 

@@ -18,12 +18,15 @@ from typing import TypedDict
 
 import numpy as np
 
-from bitlaw.errors import InputError
+from bitlaw.errors import InputError, UnknownName
 from bitlaw.fit.result import Fit
 from bitlaw.laws import VARIABLES, Law, law_names, load_law
-from bitlaw.laws.law import Array
+from bitlaw.laws.law import INDICATOR, Array
 from bitlaw.predict.answers import Outside, outside_of
 from bitlaw.predict.evidence import ONE_BIT, UNIFIED, drift, published_evidence
+
+Also = Mapping[str, float | str]
+"""Values of what an answer depends on beyond N, D and P: group_size=128.0, or method="gptq" for a fit with offsets."""
 
 PREDICTABLE = ("parameters", "tokens", "bits")  # what every question asks for; more comes with `also`
 TINY = 1e-3  # lower ends below this share of the value are taken as they are
@@ -45,7 +48,7 @@ class Provenance(TypedDict):
 class Source:
     """A law of QiD that can answer: published constants, or a Fit.
 
-    `also` holds the values of variables the law reads beyond N, D and P, such as a group size.
+    `also` holds what the law reads beyond N, D and P: a group size, or the method of a fit with offsets.
     """
 
     law: Law
@@ -55,7 +58,7 @@ class Source:
     sureness: str
     conditions: tuple[str, ...]
     fit: Fit | None = None
-    also: Mapping[str, float] = field(default_factory=dict)
+    also: Also = field(default_factory=dict)
     setting: str = ""
 
     @property
@@ -66,11 +69,14 @@ class Source:
 
     def value(self, columns: Mapping[str, Array | float]) -> Array:
         """Return QiD, nats per token, for columns that broadcast."""
+        if self.fit is not None:
+            return self.fit.predict({**self.also, **columns})
         return self.law.evaluate(self.values, {**self.also, **columns})
 
     def outside(self, asked: Mapping[str, float]) -> tuple[Outside, ...]:
         """Return which asked values leave the fitted range."""
-        return outside_of(self.fitted, {**self.also, **asked})
+        further = {name: value for name, value in self.also.items() if isinstance(value, float)}
+        return outside_of(self.fitted, {**further, **asked})
 
     def provenance(self, asked: Mapping[str, float], outside: tuple[Outside, ...] | None = None) -> Provenance:
         """Return the parts of an answer that say where it comes from, for the point asked about.
@@ -127,13 +133,13 @@ class Source:
         return np.asarray(np.sqrt(total))
 
 
-def named_source(name: str, also: Mapping[str, float] | None = None) -> Source:
+def named_source(name: str, also: Also | None = None) -> Source:
     """Return the source of a published law by name, or `name@setting` where it has several sets of constants."""
     law, _, setting = name.partition("@")
     return published_source(load_law(law), also, setting)
 
 
-def published_source(law: Law, also: Mapping[str, float] | None = None, setting: str = "") -> Source:
+def published_source(law: Law, also: Also | None = None, setting: str = "") -> Source:
     """Return the source of a law's published constants. Raises InputError where they are incomplete."""
     constants = law.constants(setting or None)
     notes = (constants.note,) if constants.note else ()
@@ -149,13 +155,22 @@ def published_source(law: Law, also: Mapping[str, float] | None = None, setting:
     )
 
 
-def fit_source(fit: Fit, also: Mapping[str, float] | None = None) -> Source:
+def fit_source(fit: Fit, also: Also | None = None) -> Source:
     """Return the source of a Fit. Raises InputError if the fit did not converge."""
     if not fit.converged:
         raise InputError(f"The fit of {fit.law!r} {fit.outcome}: it cannot answer. Fit again with more rows or starts.")
     data = fit.data
     methods = ", ".join(data.methods) or "unknown method"
-    law = fit.formula()
+    law, given = fit.formula(), dict(also or {})
+    further = _further(law, given)
+    unknown = [factor for factor in fit.levels if factor not in given]
+    for factor, values in fit.levels.items():
+        if factor in given and given[factor] not in values:
+            raise UnknownName(factor, str(given[factor]), values)
+    spread = tuple(
+        f"any {factor}: the fit has {', '.join(fit.levels[factor])}; give one with also={{{factor!r}: ...}} (--also)"
+        for factor in unknown
+    )
     return Source(
         law=law,
         values=fit.values,
@@ -163,23 +178,24 @@ def fit_source(fit: Fit, also: Mapping[str, float] | None = None) -> Source:
         origin=f"fit to {data.source}: {data.rows} rows of {data.checkpoints} checkpoints of {data.models} models, {methods}",
         sureness=f"{fit.outcome}; log-R2 {fit.scores.log_r2:.2f}, median relative error "
         f"{100 * fit.scores.median_relative_error:.0f} % over {fit.scores.points_above} rows",
-        conditions=(f"models, text and quantizer like those of {data.source}", *fit.warnings),
+        conditions=(f"models, text and quantizer like those of {data.source}", *spread, *fit.warnings),
         fit=fit,
-        also=_further(law, also or {}),
+        also={**further, **{factor: given[factor] for factor in fit.levels if factor in given}},
     )
 
 
-def _further(law: Law, also: Mapping[str, float]) -> dict[str, float]:
+def _further(law: Law, also: Also) -> dict[str, float]:
     """Return the given values of the variables that a law reads beyond N, D and P. Raises InputError for one missing."""
-    needed = [name for name in law.variables if name not in PREDICTABLE]
+    needed = [name for name in law.variables if name not in PREDICTABLE and not name.startswith(INDICATOR)]
     if missing := [name for name in needed if name not in also]:
-        said = ", ".join(
-            f"{name} ({VARIABLES[name].meaning if name in VARIABLES else 'yes 1, no 0'})" for name in missing
-        )
+        said = ", ".join(f"{name} ({VARIABLES[name].meaning})" for name in missing)
         raise InputError(
             f"Law {law.name!r} also reads {said}. Give also={{{missing[0]!r}: value}}, or --also {missing[0]}=VALUE."
         )
-    return {name: float(also[name]) for name in needed}
+    try:
+        return {name: float(also[name]) for name in needed}
+    except ValueError as error:
+        raise InputError(f"Law {law.name!r} reads numbers: {error}.") from None
 
 
 def answers_at(law: Law, bits: float, also: Collection[str] = ()) -> bool:
@@ -193,7 +209,7 @@ def answers_at(law: Law, bits: float, also: Collection[str] = ()) -> bool:
     return False
 
 
-def resolve(law: str | Law | Fit, bits: float, also: Mapping[str, float] | None = None) -> Source:
+def resolve(law: str | Law | Fit, bits: float, also: Also | None = None) -> Source:
     """Return the source that answers. `auto`: the law of exactly this bit width if one is published, else the unified."""
     if isinstance(law, Fit):
         source = fit_source(law, also)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.crossing import Curve, columns_of, crossing
 from bitlaw.predict.predicting import LawValue, check_level
-from bitlaw.predict.sources import Source, answers_at, published_source, resolve
+from bitlaw.predict.sources import Also, Source, answers_at, published_source, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ def tokens_to_train(
     law: str | Law | Fit = "auto",
     level: float = 0.9,
     strict: bool = False,
-    also: Mapping[str, float] | None = None,
+    also: Also | None = None,
 ) -> TrainingTokens:
     """Return the training tokens at which QiD reaches `qid` nats per token.
 

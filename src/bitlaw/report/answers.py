@@ -19,8 +19,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bitlaw.errors import InputError
-from bitlaw.predict.planning import Choice, Plan
+from bitlaw.predict.planning import Plan
 from bitlaw.predict.projecting import Projection
+from bitlaw.predict.ways import Choice
 from bitlaw.report.style import FAINT, INK, PUBLISHED, SETTINGS, bits_marks, model_colors, tokens_axis
 from bitlaw.report.words import bits_name, count, plain
 

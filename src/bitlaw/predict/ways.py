@@ -1,0 +1,178 @@
+"""One way of quantizing one model: its bytes, its predicted loss and interval. What a plan is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from bitlaw.errors import InputError
+from bitlaw.fit.result import Fit
+from bitlaw.laws import Law
+from bitlaw.laws.law import Array
+from bitlaw.predict.answers import Interval, Outside
+from bitlaw.predict.candidates import Candidate
+from bitlaw.predict.grouping import group_factor
+from bitlaw.predict.losses import LossSource, resolve_loss, total_band
+from bitlaw.predict.memory import FULL_BITS, bits_per_weight, model_bytes
+from bitlaw.predict.sources import Also, Source, resolve
+
+PUBLISHED_METHOD = "gptq"
+LAW_GROUP = 128  # the groups of every published law, and of the fits that do not read group sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One way to spend memory: bytes, stored bits per weight, predicted loss and QiD with intervals, nats per token.
+
+    fits: within the memory asked for; broken: a loss above ln(vocabulary), worse than guessing; frontier: not broken, and
+    no other choice is as small and as good.
+    """
+
+    name: str
+    parameters: float
+    tokens: float
+    method: str
+    format: str
+    bits: float
+    group_size: int
+    bits_per_weight: float
+    bytes: float
+    baseline_loss: float
+    qid: float
+    loss: float
+    interval: Interval
+    law: str
+    outside: tuple[str, ...]
+    fits: bool
+    broken: bool
+    frontier: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What is the same for every choice: memory and overhead in bytes, level, zero points or not, ln(vocabulary)."""
+
+    room: float
+    spare: float
+    level: float
+    symmetric: bool
+    ceiling: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way of quantizing, and the laws that predict it; `losses` is None where candidates bring their loss."""
+
+    method: str
+    bits: float
+    group: int
+    stored: float
+    source: Source
+    losses: LossSource | None
+    why: str
+
+    @property
+    def corrected(self) -> bool:
+        """True if the law does not read the group size and this is not the one it was fitted with."""
+        blind = "group_size" not in self.source.law.variables
+        return blind and self.bits < FULL_BITS and self.group != LAW_GROUP
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What the predictions hold for."""
+        said = f"{self.source.name} does not read group sizes: corrected from {LAW_GROUP} as for Gaussian weights"
+        return (*self.source.conditions, *((said,) if self.corrected else ()))
+
+
+def ways_of(
+    law: str | Law | Fit,
+    loss_law: str | Law | Fit,
+    widths: Sequence[float],
+    groups: Sequence[int],
+    symmetric: bool,
+    also: Also,
+) -> Iterator[Way]:
+    """Yield every method, width and group size a law can tell; unquantized once."""
+    for method in _methods(law):
+        for width in widths:
+            for group in groups if width < FULL_BITS else groups[:1]:
+                stored = bits_per_weight(width, group, symmetric=symmetric)
+                given = {"method": method, **also, "group_size": float(group), "bits_per_weight": stored}
+                source = resolve(law, width if width < FULL_BITS else widths[0], given)
+                losses, why = resolve_loss(loss_law, source)
+                yield Way(method=method, bits=width, group=group, stored=stored, source=source, losses=losses, why=why)
+
+
+def choose(model: Candidate, way: Way, frame: Frame) -> Choice:
+    """Return one choice with its bytes, loss and interval."""
+    asked = {"parameters": model.parameters, "tokens": model.tokens, "bits": way.bits}
+    columns = {name: np.array([value]) for name, value in asked.items()}
+    baseline, outside = _baseline(model, way, columns, frame.level)
+    qid = (np.zeros(1), np.zeros(1), np.zeros(1))
+    quantized = way.bits < FULL_BITS
+    if quantized:
+        qid = _qid(way, columns, frame.level)
+        outside = (*way.source.outside(asked), *outside)
+    low, high = total_band((baseline, qid))
+    size = model_bytes(model.parameters, model.total, way.stored, frame.spare)
+    loss = float(baseline[0][0] + qid[0][0])
+    made_of = "those of QiD and of the 16-bit loss in quadrature" if quantized else "that of the 16-bit loss"
+    return Choice(
+        name=model.name,
+        parameters=model.parameters,
+        tokens=model.tokens,
+        bits=way.bits,
+        method=way.method if quantized else "none",
+        format=f"int{way.bits:g}_g{way.group}{'_sym' if frame.symmetric else ''}" if quantized else "16 bit",
+        group_size=way.group if quantized else 0,
+        bits_per_weight=way.stored,
+        bytes=size,
+        baseline_loss=float(baseline[0][0]),
+        qid=float(qid[0][0]),
+        loss=loss,
+        interval=Interval(low=float(low[0]), high=float(high[0]), level=frame.level, made_of=made_of),
+        law=way.source.name if quantized else "none",
+        outside=tuple(dict.fromkeys(out.words for out in outside)),
+        fits=size <= frame.room,
+        broken=loss > frame.ceiling,
+    )
+
+
+def _baseline(
+    model: Candidate, way: Way, columns: Mapping[str, Array], level: float
+) -> tuple[tuple[Array, Array, Array], tuple[Outside, ...]]:
+    """Return the 16-bit loss with its ends, and what is outside its law's range. Raises InputError without either."""
+    if not math.isnan(model.baseline_loss):
+        return (np.array([model.baseline_loss]),) * 3, ()
+    if way.losses is None:
+        raise InputError(
+            f"Candidate {model.name!r} has no 16-bit loss: {way.why}. Or give the loss with each candidate "
+            "(name:params:tokens:total_params:loss)."
+        )
+    low, high = way.losses.band(columns, level)
+    outside = way.losses.source.outside({"parameters": model.parameters, "tokens": model.tokens})
+    return (way.losses.value(columns), low, high), outside
+
+
+def _qid(way: Way, columns: Mapping[str, Array], level: float) -> tuple[Array, Array, Array]:
+    """Return QiD and the ends of its interval, corrected for the group size if the law does not read it."""
+    value, (low, high) = way.source.value(columns), way.source.band(columns, level)
+    if not way.corrected:
+        return value, low, high
+    factor, stray = group_factor(way.group, LAW_GROUP)
+    wide = NormalDist().inv_cdf((1 + level) / 2) * stray
+    above = np.exp(np.hypot(np.log(high / value), wide))
+    positive = np.where(low > 0, low, value)
+    below = np.exp(-np.hypot(np.log(value / positive), wide))
+    return factor * value, factor * np.where(low > 0, value * below, low), factor * value * above
+
+
+def _methods(law: str | Law | Fit) -> tuple[str, ...]:
+    """Return the methods a law can tell apart: those a fit has offsets for, else one."""
+    if not isinstance(law, Fit):
+        return (PUBLISHED_METHOD,)
+    return law.levels.get("method", ("+".join(law.data.methods) or "unknown",))
