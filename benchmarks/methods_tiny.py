@@ -35,7 +35,7 @@ EXTRA = (
     "crossquant int{bits}_g32_sym",
     "nearest int{bits}_row_sym",
     "crossquant int{bits}_row_sym",
-    "crossquant int{bits}_row_sym alpha=0.85",
+    "crossquant int{bits}_row_sym alpha=0.15",
     "rotate int{bits}_row_sym",
     "smooth int{bits}_g32 alpha=0.2",
     "mixed int{bits}_g32 order=sensitivity",
@@ -68,16 +68,16 @@ def main() -> None:
     order = iter([v for v in plan.variants if v.method != "none"])
     by_line = {line: [next(order) for _ in BITS] for line in lines}
     assert len(wanted) == len(plan.variants)
-    print("\n| method, format, options | bits | bits per weight |", " | ".join(last), "| seconds |")
-    print("|---|---|---|" + "---|" * (len(last) + 1))
+    print("\n| method, format, options | bits per weight |", " | ".join(last), "| seconds |")
+    print("|---|---|" + "---|" * (len(last) + 1))
     for line, chosen in by_line.items():
-        for variant in chosen:
+        for variant, bits in zip(chosen, BITS, strict=True):
             ms = [kept.get((model, variant.label, _options(variant))) for model in last]
             cells = [f"{m.qid:.4f} ± {m.qid_se:.4f}" if m and m.seen.state == "ok" else "failed" for m in ms]
-            stored = " - ".join(sorted({f"{m.seen.bits_per_weight:.2f}" for m in ms if m and m.seen.bits_per_weight}))
+            stored = sorted({round(m.seen.bits_per_weight, 2) for m in ms if m and m.seen.bits_per_weight})
             seconds = sum(m.made.seconds for m in ms if m)
-            name = line.replace("{bits}", "<b>")
-            print(f"| {name} | {variant.bits:g} | {stored} |", " | ".join(cells), f"| {seconds:.1f} |")
+            span = " - ".join(f"{bits:.2f}" for bits in dict.fromkeys((stored[0], stored[-1])))
+            print(f"| `{line.format(bits=bits)}` | {span} |", " | ".join(cells), f"| {seconds:.1f} |")
 
 
 def _options(variant) -> str:

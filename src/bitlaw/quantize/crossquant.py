@@ -4,8 +4,9 @@
 
 W / t lies within -1 and 1 and touches it, so one grid serves the whole matrix: the format's parameters are chosen from
 W / t as one group. With groups, r_i is the maximum of the row's group. a = 1 with symmetric integers is nearest. The
-authors quantize activations so; `crossquant_round` works on any matrix, and `error.kernel_share` measures the quantization
-kernel that the method is made to shrink. Stored: the code, 16 bits for each r and each c, and the one grid.
+authors quantize activations so, where columns hold the outliers, with a near 0; `crossquant_round` works on any matrix, and
+`error.kernel_share` measures the quantization kernel that the method is made to shrink. For weights, whose outliers are in no
+column, the default a = 0.9 stays near nearest. Stored: the code, 16 bits for each r and each c, and the one grid.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SCALE_BITS = 16
 class CrossquantOptions:
     """Settings: `alpha`, the row's share of the exponent, 0 to 1."""
 
-    alpha: float = 0.5
+    alpha: float = 0.9
 
     def __post_init__(self) -> None:
         require_between("alpha", self.alpha, 0.0, 1.0)
