@@ -11,7 +11,7 @@ import numpy as np
 from bitlaw.fit.problem import Problem
 from bitlaw.fit.robust import Robust
 from bitlaw.fit.settings import Noise
-from bitlaw.fit.solve import Solution, at_bounds, best_of, guarded, inside, shrunk, shrunk_slopes
+from bitlaw.fit.solve import Solution, at_bounds, best_of, inside, shrunk, shrunk_slopes
 from bitlaw.laws.law import Array
 
 EFFICIENT = 1.345  # standard deviations: 95 % as precise as least squares where the noise is normal (Huber 1964)
@@ -31,7 +31,7 @@ def solve_huber(problem: Problem, noise: Noise, starts: Array) -> Solution:
             point, cost, _ = minimum(problem, point, delta, "huber", EVALUATIONS)
         return point, cost
 
-    guess = best_of([guarded(descend, problem, start) for start in starts])
+    guess = best_of(descend, problem, starts)
     point, done = guess.point, True
     delta = first
     for _ in range(ROUNDS):

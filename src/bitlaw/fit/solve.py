@@ -22,6 +22,7 @@ from bitlaw.errors import InputError
 from bitlaw.fit.problem import Problem, to_point
 from bitlaw.fit.robust import Robust
 from bitlaw.fit.settings import Noise
+from bitlaw.fit.together import distinct_ends
 from bitlaw.laws.law import Array
 
 ROUNDS = 60
@@ -29,6 +30,7 @@ FULL_ROUNDS = 4  # then half steps: where scatter is large the two halves of a r
 STILL = 1e-6  # largest move of a point, on the fitting scale, that counts as standing still
 START_SCATTER = 0.3  # relative scatter assumed until it is fitted
 AGREE = 1e-4  # starts whose parameters differ by less than this on the fitting scale found the same optimum
+FEW = 16  # starts that are solved one by one
 LEAST_SPREAD = 0.02  # of offsets, in logarithms: they never shrink to nothing
 
 
@@ -121,21 +123,29 @@ class Guess:
     agreeing: int
 
 
-def best_of(ends: list[tuple[Array, float]]) -> Guess:
-    """Return the end with the least cost, and how many ends are the same. Raises InputError if none is finite."""
+def best_of(step: Callable[[Problem, Array], tuple[Array, float]], problem: Problem, starts: Array) -> Guess:
+    """Return the end with the least cost, and how many starts ended there. Raises InputError if none is finite.
+
+    Many starts are first brought together to their distinct ends (together.py).
+    """
+    counts = np.ones(len(starts), dtype=int)
+    if len(starts) > FEW:
+        starts, counts = distinct_ends(problem, starts)
+        starts = starts[:FEW]
+    ends = [guarded(step, problem, start) for start in starts]
     costs = np.array([cost for _, cost in ends])
-    if not np.isfinite(costs).any():
+    if not np.isfinite(costs).any() or not len(costs):
         raise InputError("The law has no finite value at any of its starts. Give it other starts or bounds.")
     best = int(np.nanargmin(np.where(np.isfinite(costs), costs, np.nan)))
     point = ends[best][0]
     spread = np.array([np.max(np.abs(end - point)) for end, _ in ends])
     same = (spread < AGREE * np.maximum(1.0, np.max(np.abs(point)))) | (costs <= costs[best] * 1.0001)
-    return Guess(point=point, agreeing=int(np.sum(same)))
+    return Guess(point=point, agreeing=int(np.sum(counts[: len(same)][same])))
 
 
 def first_guesses(problem: Problem, starts: Array) -> Guess:
     """Return the best of robust fits from every start."""
-    return best_of([guarded(_first_guess, problem, start) for start in starts])
+    return best_of(_first_guess, problem, starts)
 
 
 def at_bounds(problem: Problem, point: Array, outcome: str) -> tuple[Array, str, tuple[str, ...]]:
