@@ -103,6 +103,11 @@ def test_clusters_equal_plain_lloyd() -> None:
         np.testing.assert_allclose(found, centres, atol=1e-5)
 
 
+def test_a_weight_between_two_clusters_belongs_to_the_lower() -> None:
+    entries = parse_format("kmeans1_row").parameters(torch.tensor([[0.0, 0.0, 1.0, 2.0, 2.0]]))
+    assert entries.tolist() == [[pytest.approx(1 / 3), 2.0]]
+
+
 def test_few_distinct_values_are_kept_exactly() -> None:
     row = torch.tensor([[1.0, 1.0, 2.0, 5.0, 5.0, 5.0]])
     for name in ("kmeans3_row", "kmeans4_row"):

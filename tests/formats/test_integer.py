@@ -139,6 +139,13 @@ def test_search_is_close_to_the_best_of_a_fine_search(bits: int, symmetric: str)
     assert (searched <= (1.3 if bits == 8 else 1.05) * best).all()  # at 8 bits the curve is rough
 
 
+def test_search_prefers_the_widest_of_equals() -> None:
+    zeros = torch.zeros(1, 4)  # every range rounds them without error
+    for symmetric in ("", "_sym"):
+        searched = parse_format(f"int4_g4{symmetric}_mse").parameters(zeros)
+        assert torch.equal(searched, parse_format(f"int4_g4{symmetric}").parameters(zeros))
+
+
 def test_short_rows_are_one_group_and_bits_are_counted() -> None:
     grid = IntegerFormat(bits=4, group_size=128)
     assert group_starts(32, grid) == [0]

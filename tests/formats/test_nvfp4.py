@@ -9,15 +9,16 @@ from bitlaw.formats import bits_per_weight, group_parameters, parse_format, quan
 from tests.formats import reference
 
 
-def plain(weight: np.ndarray, k: int, single: bool) -> np.ndarray:
-    """Blocks of k along rows; float32 arithmetic in the order the docstring states."""
+def plain(weight: np.ndarray, k: int, single: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight quantized and what it is multiplied by: blocks of k along rows, float32 in the stated order."""
     f = np.float32
     t = f(1) if single else np.abs(weight).max() / f(448 * 6)
     blocks = weight.reshape(-1, k)
     wanted = np.abs(blocks).max(1, keepdims=True) / f(6) / t
     b = reference.nearest(np.clip(wanted, f(2**-6), f(448)).astype(np.float64), "e4m3").astype(f)
-    scaled = blocks * (f(1) / t / b)
-    return (reference.nearest(scaled.astype(np.float64), "e2m1").astype(f) * (t * b)).reshape(weight.shape)
+    factor = f(1) / t / b
+    rounded = reference.nearest((blocks * factor).astype(np.float64), "e2m1").astype(f)
+    return (rounded * (t * b)).reshape(weight.shape), factor.reshape(len(weight), -1)
 
 
 @pytest.mark.parametrize("single", [False, True])
@@ -28,8 +29,10 @@ def test_equals_the_plain_rule(k: int, single: bool) -> None:
         weight = (rng.standard_normal((32, 64)) * rng.standard_normal((32, 64)) ** 4 * scale).astype(np.float32)
         weight[0] = 0
         weight[1, :32] = rng.choice([0.25, 0.5, 0.75, 1.25, 2.5, 3.5, 5, 6], 32) * scale
-        got = quantize_groups(torch.from_numpy(weight), parse_format(f"nvfp4_k{k}" + "_single" * single)).numpy()
-        assert (got == plain(weight, k, single)).all()
+        grid = parse_format(f"nvfp4_k{k}" + "_single" * single)
+        quantized, factor = plain(weight, k, single)
+        assert (quantize_groups(torch.from_numpy(weight), grid).numpy() == quantized).all()
+        assert (group_parameters(torch.from_numpy(weight), grid)[..., 1].numpy() == factor).all()
 
 
 def test_the_scale_of_the_tensor_is_shared_by_its_blocks() -> None:
