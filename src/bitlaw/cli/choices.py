@@ -141,7 +141,7 @@ def _plan_text(data: dict[str, Any]) -> str:
             "method": c["method"],
             "format": c["format"],
             "bits/weight": round(c["bits_per_weight"], 3),
-            "GiB": round(c["bytes"] / 2**30, 2),
+            "GiB": float(f"{c['bytes'] / 2**30:.3g}"),
             "loss": round(c["loss"], 3),
             "low": round(c["interval"]["low"], 3),
             "high": round(c["interval"]["high"], 3),
@@ -201,7 +201,10 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     asking.add_level(parser)
     add_table(parser, required=False)
     parser.add_argument(
-        "--laws", nargs="+", default=[], help="laws to judge on a table (default: every law of its kind)"
+        "--laws",
+        nargs="+",
+        default=[],
+        help="laws to judge on a table (default: laws of QiD that read its sizes, tokens and widths)",
     )
     parser.add_argument(
         "--holdout", nargs="+", help="rows left out in turn: largest-size, later-tokens, bits, method, family, ..."
@@ -225,12 +228,17 @@ def _judge(given: argparse.Namespace) -> dict[str, Any]:
     from bitlaw.laws import law_names, load_law
 
     rows = read_table(given.csv, given.store, given.where)
-    laws = given.laws or [
-        name
-        for name in law_names()
-        if (law := load_law(name)).target == "qid" and all(column in rows for column in law.variables)
-    ]
+    several = "bits" in rows and len(set(rows["bits"].tolist())) > 1
+    laws = given.laws or [name for name in law_names() if _comparable(load_law(name), rows, several)]
     return {**compare(laws, rows, given.holdout).to_dict(), "left_out": dict(rows.left_out), "rows": len(rows)}
+
+
+def _comparable(law: Any, rows: Any, several: bool) -> bool:
+    """Return whether a law of QiD reads size, tokens and, if there are several widths, something about them."""
+    reads = set(law.variables)
+    width = {"bits", "bits_per_weight", "format_error", "gaussian_error"} & reads
+    whole = {"parameters", "tokens"} <= reads and (width or not several)
+    return bool(law.target == "qid" and whole and all(column in rows for column in reads))
 
 
 def _judged_text(data: dict[str, Any]) -> str:

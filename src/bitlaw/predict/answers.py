@@ -109,7 +109,7 @@ def refuse_outside(outside: Iterable[Outside], strict: bool) -> None:
 
 
 def _times(factor: float) -> str:
-    return f"{factor:.0f}x" if factor >= 9.5 else f"{factor:.2g}x"
+    return f"{factor:.0f}x" if factor >= 9.5 else f"{factor:.2g}x" if factor >= 1.1 else f"{factor:.3g}x"
 
 
 def plain(value: Any) -> Any:
