@@ -156,7 +156,7 @@ BAD = [
     (["predict", "--params", "7e9", "--tokens", "15", "--bits", "4"], "15e9 for 15 billion"),
     (["predict", "--params", "seven", "--tokens", "15e12", "--bits", "4"], "Write a number such as 7e9"),
     (["predict", *POINT, "--bits", "4", "--also", "group_size"], "NAME=VALUE"),
-    (["predict", *POINT, "--bits", "4", "--law", "chen2025-qat"], "--also group_size=VALUE"),
+    (["predict", *POINT, "--bits", "4", "--law", "sun2025-capybara"], "--also exponent_bits=VALUE"),
     (["predict", *POINT, "--bits", "4", "--law", "kumar2024-ptq@biased"], "biased"),
     (["predict", *POINT, "--bits", "4", "--loss-fit", "{none}"], "Cannot read the fit"),
     (["tokens-to-train", "--params", "1e9", "--bits", "3", "--qid", "-1"], "qid=-1"),

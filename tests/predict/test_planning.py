@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitlaw.errors import InputError
-from bitlaw.fit import fit
-from bitlaw.predict import Candidate, plan, predict
+from bitlaw.fit import Table, fit
+from bitlaw.laws import law_from_text
+from bitlaw.predict import Candidate, fewest_bits, plan, predict
 from bitlaw.predict.candidates import read_candidates
+from bitlaw.predict.grids import gaussian_error
 from bitlaw.predict.grouping import group_factor
 from bitlaw.predict.memory import parse_size
 from bitlaw.predict.planning import frontier
@@ -191,3 +193,31 @@ def test_candidates_can_be_objects() -> None:
     choices = plan("1GB", listed, bits=[3, 4]).choices
     assert [c.bits for c in choices] == [3.0, 4.0]
     assert all(c.loss == pytest.approx(3.2 + c.qid) for c in choices)
+
+
+def test_laws_that_read_the_grid_are_asked_about_it() -> None:
+    """Fits that read group size or rounding error need no correction and say what was assumed where nobody gave it."""
+    rows = [
+        {"parameters": n, "tokens": d, "bits": b, "group_size": g, "format_error": gaussian_error(b, g)}
+        for n in (1e5, 1e6, 1e7)
+        for d in (1e7, 1e8)
+        for b in (2, 3, 4)
+        for g in (32, 128)
+    ]
+    for text, truth in (
+        ("QiD = k * D^b / N^a * G^g / P^c", lambda r: 1e-2 * r["group_size"] ** 0.4 / r["bits"] ** 5),
+        ("QiD = k * D^b / N^a * err^c", lambda r: 2.0 * r["format_error"] ** 1.1),
+    ):
+        made = [{**r, "qid": (r["tokens"] / r["parameters"]) ** 0.5 * truth(r)} for r in rows]
+        law = law_from_text(text, parameters={"b": (0.0, 2.0), "a": (0.0, 2.0)})
+        ours = fit(law, Table.from_rows(made, source="planted"), starts=4)
+        found = plan("1GB", ["a:1e6:1e8:2e6:3.0"], laws=[ours], bits=[3], groups=[32, 128])
+        for choice in found.choices:
+            row = {"group_size": choice.group_size, "bits": 3.0, "format_error": gaussian_error(3, choice.group_size)}
+            assert choice.qid == pytest.approx(10 * truth(row), rel=1e-3)
+        assert not any("corrected" in said for said in found.conditions)
+        answer = predict(1e6, 1e8, 3, law=ours)
+        assert answer.value == pytest.approx(found.choices[0].qid)  # groups of 128, the larger error, fewer bytes
+        assert any("not given: taken as of integers in groups of 128" in said for said in answer.conditions)
+        assert predict(1e6, 1e8, 3, law=ours, also={"group_size": 32}).value == pytest.approx(found.choices[1].qid)
+        assert fewest_bits(1e6, 1e8, answer.value, law=ours).value == pytest.approx(3.0, abs=1e-4)

@@ -18,6 +18,7 @@ from bitlaw.errors import InputError
 from bitlaw.fit.result import Fit
 from bitlaw.laws import Law, law_names, load_law
 from bitlaw.predict.answers import plain
+from bitlaw.predict.grids import DERIVED, WIDTH_LIKE
 from bitlaw.predict.losses import LossSource
 from bitlaw.predict.predicting import check_level, question
 from bitlaw.predict.sources import PREDICTABLE, Also, Source, fit_source, published_source, resolve
@@ -121,7 +122,7 @@ def compare_laws(
 def _holds(law: Law, fitted: Mapping[str, tuple[float, float]], bits: float) -> bool:
     """Return whether constants may be asked at this width: not if they hold at another single width only."""
     low, high = fitted.get("bits", (0.0, math.inf))
-    return "bits" in law.variables or low != high or low == bits
+    return bool(set(WIDTH_LIKE) & set(law.variables)) or low != high or low == bits
 
 
 def _silent(law: Law, bits: float, also: Also) -> str:
@@ -135,7 +136,7 @@ def _silent(law: Law, bits: float, also: Also) -> str:
     except InputError:
         known = {name for published in law.published for name in published.values}
         return f"constants not known: {', '.join(name for name in law.names if name not in known) or 'no full set'}"
-    if missing := [name for name in law.variables if name not in PREDICTABLE and name not in also]:
+    if missing := [name for name in law.variables if name not in (*PREDICTABLE, *DERIVED, *also)]:
         return f"also reads {', '.join(missing)}"
     if not any(_holds(law, published.fitted, bits) for published in law.published):
         return "holds at another bit width"

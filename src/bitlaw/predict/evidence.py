@@ -28,10 +28,10 @@ import numpy as np
 from bitlaw.catalog import LAWS
 from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
+from bitlaw.predict.grids import DERIVED, LAW_GROUP, derived
 
 POINTS = Path(__file__).parent.parent / "data" / "ouyang2024_figure2_digitised.csv"
 POINTS_WORDS = "105 points read off Figure 2 of arXiv 2411.17691 (Pythia 160M, 1B, 12B; GPTQ at 2 and 3 bits)"
-POINTS_GROUP = 128.0  # weights that share a scale
 LATE_STEP = 43_000
 EARLY_STEP = 29_000
 WIDTHS = (2.0, 3.0)  # bit widths that have points
@@ -55,7 +55,7 @@ def digitised_points() -> Mapping[str, Array]:
     names = {"parameters": "n_params_nonembedding", "tokens": "tokens", "bits": "bits", "step": "step"}
     names |= {"qid": "qid_nats", "read_error": "read_error_nats"}
     columns = {ours: np.array([float(row[theirs]) for row in rows]) for ours, theirs in names.items()}
-    return {**columns, "group_size": np.full(len(rows), POINTS_GROUP)}
+    return {**columns, "group_size": np.full(len(rows), float(LAW_GROUP))}
 
 
 @lru_cache(maxsize=64)
@@ -81,6 +81,8 @@ def published_evidence(name: str, bits: float, setting: str = "") -> Evidence:
 def _evidence(sets: Mapping[str, Array], words: str, setting: str = "") -> Evidence:
     points = digitised_points()
     residuals = []
+    facts = {width: derived(width, {}) for width in WIDTHS}
+    points = {name: np.array([facts[bits][name] for bits in points["bits"]]) for name in DERIVED} | dict(points)
     if unjudged := [name for name in sets if name not in LAWS or not set(load_law(name).variables) <= set(points)]:
         words = f"{unjudged[0]} cannot be judged on them: scatter of the unified law around all"
         sets = {UNIFIED: np.ones(len(points["qid"]), dtype=bool)}

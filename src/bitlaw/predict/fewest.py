@@ -19,6 +19,7 @@ from bitlaw.laws import Law
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.crossing import columns_of
 from bitlaw.predict.evidence import UNIFIED
+from bitlaw.predict.grids import WIDTH_LIKE
 from bitlaw.predict.predicting import check_level
 from bitlaw.predict.sources import Also, Source, resolve
 
@@ -77,7 +78,7 @@ def fewest_bits(
     budget = count("budget", budget, "nats per token")
     check_level(level)
     smooth = resolve(UNIFIED if isinstance(law, str) and law == "auto" else law, 4.0, also)
-    if "bits" not in smooth.law.variables:
+    if not set(WIDTH_LIKE) & set(smooth.law.variables):
         raise InputError(
             f"Law {smooth.law.name!r} does not read bits, so it cannot say how few are enough. Use auto or {UNIFIED!r}."
         )

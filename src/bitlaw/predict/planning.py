@@ -25,10 +25,11 @@ from bitlaw.fit.result import Fit
 from bitlaw.laws import Law
 from bitlaw.predict.answers import count, plain
 from bitlaw.predict.candidates import Candidate, read_candidates
+from bitlaw.predict.grids import LAW_GROUP
 from bitlaw.predict.memory import parse_size
 from bitlaw.predict.predicting import PYTHIA_VOCABULARY, check_level, whole_vocabulary
 from bitlaw.predict.sources import Also
-from bitlaw.predict.ways import LAW_GROUP, Choice, Frame, choose, ways_of
+from bitlaw.predict.ways import Choice, Frame, choose, ways_of
 
 WIDTHS = (2.0, 3.0, 4.0, 8.0, 16.0)
 GROUPS = (LAW_GROUP,)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from bitlaw.laws import VARIABLES, Law, law_names, load_law
 from bitlaw.laws.law import INDICATOR, Array
 from bitlaw.predict.answers import Outside, outside_of
 from bitlaw.predict.evidence import ONE_BIT, UNIFIED, drift, published_evidence
+from bitlaw.predict.grids import DERIVED, LAW_GROUP, WIDTH_LIKE, derived
 
 Also = Mapping[str, float | str]
 """Values of what an answer depends on beyond N, D and P: group_size=128.0, or method="gptq" for a fit with offsets."""
@@ -69,9 +70,14 @@ class Source:
 
     def value(self, columns: Mapping[str, Array | float]) -> Array:
         """Return QiD, nats per token, for columns that broadcast."""
-        if self.fit is not None:
-            return self.fit.predict({**self.also, **columns})
-        return self.law.evaluate(self.values, {**self.also, **columns})
+        read = self.read(columns)
+        return self.law.evaluate(self.values, read) if self.fit is None else self.fit.predict(read)
+
+    def read(self, columns: Mapping[str, Array | float]) -> dict[str, Any]:
+        """Return the columns with everything else the law reads; what depends on the width alone is derived from it."""
+        wanted = [name for name in DERIVED if name in self.law.variables and name not in (*self.also, *columns)]
+        found = derived(float(np.ravel(columns["bits"])[0]), self.also) if wanted else {}
+        return {**{name: found[name] for name in wanted}, **self.also, **columns}
 
     def outside(self, asked: Mapping[str, float]) -> tuple[Outside, ...]:
         """Return which asked values leave the fitted range."""
@@ -112,7 +118,7 @@ class Source:
             ends = np.quantile(residuals, [(1 - level) / 2, (1 + level) / 2])
             low, high = mean * np.exp(min(ends[0], 0.0)), mean * np.exp(max(ends[1], 0.0))
         else:
-            low, high = self.fit.band({**self.also, **columns}, level=level, scatter=True)
+            low, high = self.fit.band(self.read(columns), level=level, scatter=True)
         # The scatter floor of a fit may take the lower end below zero, where a logarithm cannot follow: left as it is.
         above = np.hypot(np.log(high / mean), wide)
         below = np.hypot(np.log(mean / np.maximum(low, TINY * mean)), wide)
@@ -124,7 +130,7 @@ class Source:
         for name, (below, beyond) in drift().items():
             if name not in self.fitted:
                 continue
-            if name not in self.law.variables:  # a law without bits misses all of their effect
+            if name == "bits" and not set(WIDTH_LIKE) & set(self.law.variables):  # it misses all of their effect
                 below = beyond = load_law(UNIFIED).constants().values["gamma"]
             low, high = self.fitted[name]
             value = np.asarray(columns[name], dtype=float)
@@ -150,7 +156,11 @@ def published_source(law: Law, also: Also | None = None, setting: str = "") -> S
         fitted=constants.fitted,
         origin=constants.source,
         sureness=constants.sureness,
-        conditions=(f"constants are of {constants.data}; other families and quantizers differ", *notes),
+        conditions=(
+            f"constants are of {constants.data}; other families and quantizers differ",
+            *notes,
+            *_assumed(law, also or {}),
+        ),
         also=_further(law, also or {}),
     )
 
@@ -178,7 +188,12 @@ def fit_source(fit: Fit, also: Also | None = None) -> Source:
         origin=f"fit to {data.source}: {data.rows} rows of {data.checkpoints} checkpoints of {data.models} models, {methods}",
         sureness=f"{fit.outcome}; log-R2 {fit.scores.log_r2:.2f}, median relative error "
         f"{100 * fit.scores.median_relative_error:.0f} % over {fit.scores.points_above} rows",
-        conditions=(f"models, text and quantizer like those of {data.source}", *spread, *fit.warnings),
+        conditions=(
+            f"models, text and quantizer like those of {data.source}",
+            *spread,
+            *_assumed(law, given),
+            *fit.warnings,
+        ),
         fit=fit,
         also={**further, **{factor: given[factor] for factor in fit.levels if factor in given}},
     )
@@ -186,7 +201,10 @@ def fit_source(fit: Fit, also: Also | None = None) -> Source:
 
 def _further(law: Law, also: Also) -> dict[str, float]:
     """Return the given values of the variables that a law reads beyond N, D and P. Raises InputError for one missing."""
-    needed = [name for name in law.variables if name not in PREDICTABLE and not name.startswith(INDICATOR)]
+    further = [name for name in law.variables if name not in PREDICTABLE and not name.startswith(INDICATOR)]
+    needed = [name for name in further if name not in DERIVED or name in also]
+    if "group_size" in also and set(DERIVED) & set(further):  # the errors of the grid follow from it
+        needed = list(dict.fromkeys([*needed, "group_size"]))
     if missing := [name for name in needed if name not in also]:
         said = ", ".join(f"{name} ({VARIABLES[name].meaning})" for name in missing)
         raise InputError(
@@ -198,13 +216,27 @@ def _further(law: Law, also: Also) -> dict[str, float]:
         raise InputError(f"Law {law.name!r} reads numbers: {error}.") from None
 
 
+def _assumed(law: Law, also: Also) -> tuple[str, ...]:
+    """Return a sentence about the variables that are derived from the width because nobody gave them."""
+    names = [name for name in law.variables if name in DERIVED and name not in also]
+    if not names:
+        return ()
+    group = also.get("group_size", LAW_GROUP)
+    return (f"{', '.join(names)} not given: taken as of integers in groups of {group:g} rounding Gaussian weights",)
+
+
 def answers_at(law: Law, bits: float, also: Collection[str] = ()) -> bool:
     """True if a law with published constants gives QiD at this bit width from N, D, P and the variables in `also`."""
-    if law.target != "qid" or not set(law.variables) <= {*PREDICTABLE, *also} or "tokens" not in law.variables:
+    if (
+        law.target != "qid"
+        or not set(law.variables) <= {*PREDICTABLE, *DERIVED, *also}
+        or "tokens" not in law.variables
+    ):
         return False
+    reads_width = bool(set(WIDTH_LIKE) & set(law.variables))
     for published in law.published:
         low, high = published.fitted.get("bits", (0.0, 0.0))
-        if all(name in published.values for name in law.names) and ("bits" in law.variables or low == bits == high):
+        if all(name in published.values for name in law.names) and (reads_width or low == bits == high):
             return True
     return False
 

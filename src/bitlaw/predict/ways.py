@@ -15,13 +15,13 @@ from bitlaw.laws import Law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Interval, Outside
 from bitlaw.predict.candidates import Candidate
+from bitlaw.predict.grids import GROUP_LIKE, LAW_GROUP
 from bitlaw.predict.grouping import group_factor
 from bitlaw.predict.losses import LossSource, resolve_loss, total_band
 from bitlaw.predict.memory import FULL_BITS, bits_per_weight, model_bytes
 from bitlaw.predict.sources import Also, Source, resolve
 
 PUBLISHED_METHOD = "gptq"
-LAW_GROUP = 128  # the groups of every published law, and of the fits that do not read group sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Way:
     @property
     def corrected(self) -> bool:
         """True if the law does not read the group size and this is not the one it was fitted with."""
-        blind = "group_size" not in self.source.law.variables
+        blind = not set(GROUP_LIKE) & set(self.source.law.variables)
         return blind and self.bits < FULL_BITS and self.group != LAW_GROUP
 
     @property
