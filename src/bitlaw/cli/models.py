@@ -194,7 +194,7 @@ def _run_measure(given: argparse.Namespace) -> Any:
 
 
 def _method_options(given: list[str]) -> dict[str, dict[str, Any]]:
-    from bitlaw.measure.plan import scalar
+    from bitlaw.quantize.scalars import scalar
 
     options: dict[str, dict[str, Any]] = {}
     for text in given:

@@ -30,6 +30,7 @@ from bitlaw.catalog import METHODS
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.formats.integer import IntegerFormat, whole_bits
 from bitlaw.quantize import make_variant
+from bitlaw.quantize.scalars import scalar
 from bitlaw.records import Scalar, Variant
 
 
@@ -147,15 +148,3 @@ def _variant(given: str | Mapping[str, Any]) -> Variant:
         )
     pairs = (word.split("=", 1) for word in words[2:])
     return make_variant(words[0], words[1], {name: scalar(value) for name, value in pairs})
-
-
-def scalar(text: str) -> Scalar:
-    """Return an option's value from its text: true, false, a whole number, a number, else the text."""
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
