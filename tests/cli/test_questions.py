@@ -198,3 +198,84 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not out
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two methods, one twice as bad; sizes, tokens and widths as a law of QiD needs them."""
+    rows = ["parameters,tokens,bits,method,qid"]
+    generator = np.random.default_rng(0)
+    for n in (1e6, 1e7, 1e8):
+        for d in (1e8, 1e9, 1e10):
+            for bits in (2, 3, 4):
+                for method, factor in (("gptq", 1.0), ("nearest", 2.0)):
+                    qid = factor * 0.02 * d**0.5 / n**0.2 / bits**5 * np.exp(0.05 * generator.standard_normal())
+                    rows.append(f"{n},{d},{bits},{method},{qid}")
+    rows.append("1e6,1e8,2,gptq,")
+    file = tmp_path_factory.mktemp("table") / "t.csv"
+    file.write_text("\n".join(rows))
+    return str(file)
+
+
+def test_laws_are_judged_on_a_table(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    question = ["compare-laws", "--csv", table, "--where", "method=gptq"]
+    code, out, _ = run(capsys, *question, "--laws", "ouyang2024-unified", "ouyang2024-tokens", "cao2024-weak")
+    assert code == 0
+    assert "not judged: cao2024-weak" in out
+    found = json.loads(run(capsys, *question, "--holdout", "later-tokens", "--json")[1])
+    names = {row["name"]: row["median_relative_error"] for row in found["held_out"]}
+    assert names["ouyang2024-unified"] < 0.1  # the planted form
+    assert names["ouyang2024-unified"] < names["mean per format"]
+    assert {"ouyang2024-unified", "kumar2024-ptq"} <= set(names)
+    assert "ouyang2024-2bit" not in names  # three widths in the table
+    assert list(found["holdouts"]) == ["later-tokens"]
+    assert found["left_out"] == {"rows without qid": 1}
+
+
+def test_a_fit_with_offsets_compares_methods(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "all.json")
+    code, out, _ = run(capsys, "fit", "--csv", table, "--offset", "method", "--out", file)
+    assert code == 0
+    assert "offsets of method: standard deviation" in out
+    model = ["--params", "1e7", "--tokens", "1e9", "--bits", "3", "--fit", file]
+    values = {}
+    for method in ("gptq", "nearest"):
+        out = run(capsys, "predict", *model, "--also", f"method={method}", "--json")[1]
+        values[method] = json.loads(out)["value"]
+    assert values["nearest"] / values["gptq"] == pytest.approx(2.0, rel=0.1)
+    out = run(capsys, "predict", *model)[1]
+    assert "holds for: any method: the fit has gptq, nearest" in out
+    plan = ["plan", "--memory", "1GB", "--candidates", "a:1e7:1e9:2e7:3.1", "--bits", "3", "--fit", file, "--json"]
+    choices = json.loads(run(capsys, *plan)[1])["choices"]
+    assert {c["method"]: c["qid"] for c in choices} == pytest.approx(values)
+    code, _, err = run(capsys, "predict", *model, "--also", "method=gtpq")
+    assert code == 2
+    assert "Did you mean 'gptq'" in err
+
+
+def test_fit_takes_a_formula_ties_and_huber(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "own.json")
+    own = ["--formula", "QiD = k * D^b / N^a / P^c", "--noise", "huber", "--where", "method=gptq"]
+    code, out, _ = run(capsys, "fit", "--csv", table, *own, "--fixed", "a=0.2", "--out", file)
+    assert code == 0
+    assert re.search(r"^b +0\.[45]", out, flags=re.M)
+    code, out, _ = run(capsys, "predict", "--params", "1e7", "--tokens", "1e9", "--bits", "3", "--fit", file)
+    assert code == 0
+    assert "QiD = k * D^b / N^a / P^c" in out
+    for wrong, said in (
+        (["--formula", "QiD = k * D^"], "formula"),
+        (["--tied", "beta"], "NAME=NAME"),
+        (["--noise", "hubber"], "Unknown noise kind"),
+        (["--offset", "methd"], "methd"),
+        (["--vocabulary", "1"], "vocabulary=1"),
+    ):
+        code, out, err = run(capsys, "fit", "--csv", table, *wrong)
+        assert (code, out) == (2, "")
+        assert said in err
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_law_show_names_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "law", "show", "kumar2024-ptq")[1]
+    assert "published (kumar2024-ptq@with bias): " in out
+    assert "held at 0" in out

@@ -128,6 +128,9 @@ def _fit_text(data: dict[str, Any]) -> str:
         f"median relative error {cell_or_none(s['median_relative_error'])}",
         f"scatter: relative {number(data['scatter']['relative'])}, floor {number(data['scatter']['floor'])} nats",
     ]
+    lines += [f"offsets of {name}: standard deviation {number(s)}" for name, s in data["offset_spreads"].items()]
+    if d["censored"]:
+        lines.append(f"{d['censored']} rows of collapsed models say only that the degradation is at least that large")
     lines += [f"left out: {count} {why}" for why, count in d["left_out"].items()]
     lines += [f"warning: {line}" for line in data["warnings"]]
     return "\n".join(lines)
@@ -172,9 +175,14 @@ def _law_text(cards: list[dict[str, Any]]) -> str:
         return table([{"law": c["name"], "formula": c["formula"], "what": c["summary"]} for c in cards])
     card = cards[0]
     lines = [f"{card['name']}: {card['summary']}", card["formula"], f"source: {card['source']}", "parameters:"]
-    lines += [f"  {p['name']}  {p['meaning']} [{p['unit']}]" for p in card["parameters"]]
+    for p in card["parameters"]:
+        held = (
+            f"; held at {number(p['held'])}" if p["held"] is not None else f"; tied to {p['tied']}" if p["tied"] else ""
+        )
+        lines.append(f"  {p['name']}  {p['meaning']} [{p['unit']}]{held}")
     for published in card["published"]:
-        lines.append("published: " + ", ".join(f"{k} {number(v)}" for k, v in published["values"].items()))
+        setting = f" ({card['name']}@{published['setting']})" if published["setting"] else ""
+        lines.append(f"published{setting}: " + ", ".join(f"{k} {number(v)}" for k, v in published["values"].items()))
         lines.append(f"  {published['source']} ({published['sureness']}); {published['data']}")
         lines.append(
             "  fitted on " + ", ".join(f"{k} {number(a)} to {number(b)}" for k, (a, b) in published["fitted"].items())
