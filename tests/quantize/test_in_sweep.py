@@ -158,6 +158,7 @@ def test_mixed_changes_the_chosen_layers_only_and_counts_their_bits() -> None:
     assert mixed.quantized_layers == len(chosen)
     total, low = (sum(layer.module.weight.numel() for layer in group) for group in (layers, chosen))
     assert mixed.bits_per_weight == pytest.approx((low * (3 + 19 / 16) + (total - low) * 16) / total)
+    assert mixed.quantized_parameters == low
     assert whole == none
     for layer in chosen:
         weight = layer.module.weight.data

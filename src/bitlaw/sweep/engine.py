@@ -49,6 +49,7 @@ class _Track:
     seconds: float = 0.0
     layers: int = 0
     parameters: int = 0
+    quantized_parameters: int = 0
     stored_bits: float = 0.0
     signal: float = 0.0
     noise: float = 0.0
@@ -86,6 +87,7 @@ class _Track:
             quantized = Quantized(weight=rounded, stored_bits=format_bits(weight, format, layer.name))
             self.fallbacks.append(f"{layer.name} rounded to nearest: {error}")
         self.layers += 1
+        self.quantized_parameters += weight.numel()
         self.stored_bits += quantized.stored_bits
         self.noise += float((quantized.weight - weight).double().square().sum())
         return quantized.weight.to(original.dtype)
@@ -101,7 +103,7 @@ class _Track:
         return Seen(
             **asdict(self.tally),
             quantized_layers=self.layers,
-            quantized_parameters=self.parameters,
+            quantized_parameters=self.quantized_parameters,
             bits_per_weight=self.stored_bits / self.parameters,
             sqnr_db=10.0 * float(torch.log10(torch.tensor(ratio, dtype=torch.float64))),
             fallback_layers=len(self.fallbacks),
