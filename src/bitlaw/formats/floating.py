@@ -19,6 +19,7 @@ import torch
 from bitlaw.errors import InputError
 from bitlaw.formats.elements import TIES, FloatElement, parse_float_element
 from bitlaw.formats.integer import SCALE_BITS
+from bitlaw.formats.powers import divided
 from bitlaw.formats.scale_rules import RULE_PATTERN, describe, reach, require_rule, search
 from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
 from bitlaw.formats.ternary import TernaryFormat
@@ -100,7 +101,7 @@ class FloatFormat(Scoped):
 
     def choose(self, group: torch.Tensor) -> torch.Tensor:
         """Return the scale. group [..., n] -> [..., 1]."""
-        scale = (reach(group.abs(), self.rule) / self.element.largest).unsqueeze(-1)
+        scale = divided(reach(group.abs(), self.rule), self.element.largest).unsqueeze(-1)
         scale = torch.where(scale == 0, 1.0, scale)
         return search(group, scale, torch.clone, self.round) if self.rule == "mse" else scale
 

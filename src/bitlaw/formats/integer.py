@@ -22,6 +22,7 @@ from typing import Self
 import torch
 
 from bitlaw.errors import InputError
+from bitlaw.formats.powers import divided
 from bitlaw.formats.scale_rules import RULE_PATTERN, describe, reach, require_rule, search
 from bitlaw.formats.scope import GROUP_FORM, GROUP_PATTERN, Scoped, parse_scope
 
@@ -114,7 +115,7 @@ class IntegerFormat(Scoped):
     def _settle(self, limits: torch.Tensor) -> torch.Tensor:
         """Return scale and zero point for the range from limits[0] to limits[1]. limits [..., 2] -> [..., 2]."""
         lo, hi = limits.unbind(-1)
-        scale = (hi - lo) / self.highest_code
+        scale = divided(hi - lo, self.highest_code)
         zero = torch.full_like(scale, 2.0 ** (self.bits - 1)) if self.symmetric else torch.round(-lo / scale)
         return torch.stack((scale, zero), -1)
 

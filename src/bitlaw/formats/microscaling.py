@@ -25,7 +25,7 @@ import torch
 
 from bitlaw.errors import InputError
 from bitlaw.formats.elements import TIES, Element, FloatElement, IntElement, parse_float_element
-from bitlaw.formats.powers import BIAS, FRACTION_BITS, ceil_log2, floor_log2, power_of_two
+from bitlaw.formats.powers import BIAS, FRACTION_BITS, ceil_log2, divided, floor_log2, power_of_two
 from bitlaw.formats.scope import BLOCK_PATTERN, Scoped, parse_scope
 
 SCALE_BITS = 8
@@ -138,7 +138,7 @@ class MicroscalingFormat(Scoped):
         if self.rule == "ceil":
             return ceil_log2(largest) - emax
         if self.rule == "rceil":
-            return ceil_log2(largest / self.element.largest)
+            return ceil_log2(divided(largest, self.element.largest))
         if self.rule == "even":
             half = 1 << (FRACTION_BITS - self.element.mantissa_bits - 1)
             return floor_log2((largest.view(torch.int32) + half).view(torch.float32)) - emax

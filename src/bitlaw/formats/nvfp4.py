@@ -20,6 +20,7 @@ import torch
 from bitlaw.errors import InputError
 from bitlaw.formats.base import Format
 from bitlaw.formats.elements import FloatElement
+from bitlaw.formats.powers import divided
 from bitlaw.formats.scope import BLOCK_PATTERN, Scoped, parse_scope, prepared
 
 ELEMENT = FloatElement(exponent_bits=2, mantissa_bits=1)
@@ -90,7 +91,7 @@ class NvFp4Format(Scoped):
         """Return the format with the tensor's scale settled."""
         if self.single or not weight.numel():
             return cast(Format, self)
-        tensor_scale = weight.abs().amax().float() / (SCALE.largest * ELEMENT.largest)
+        tensor_scale = divided(weight.abs().amax().float(), SCALE.largest * ELEMENT.largest)
         tensor_scale = torch.where(tensor_scale == 0, 1.0, tensor_scale)
         return prepared(self, lambda group: self._scales(group, tensor_scale))
 
@@ -101,7 +102,7 @@ class NvFp4Format(Scoped):
 
     def _scales(self, group: torch.Tensor, tensor_scale: torch.Tensor) -> torch.Tensor:
         """Return t b and (1 / t) / b. group [..., n], tensor_scale [] -> [..., 2]."""
-        wanted = group.abs().amax(-1).float() / ELEMENT.largest / tensor_scale
+        wanted = divided(group.abs().amax(-1).float(), ELEMENT.largest) / tensor_scale
         block_scale = SCALE.round_(wanted.clamp(2.0**SCALE.emin, SCALE.largest))
         block_scale = torch.where(wanted.isfinite(), block_scale, torch.nan)
         return torch.stack((tensor_scale * block_scale, 1 / tensor_scale / block_scale), -1).to(group.dtype)

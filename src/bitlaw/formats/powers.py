@@ -1,4 +1,4 @@
-"""Powers of two by their bits: log2 in floating point is wrong beside a power of two, these are exact everywhere.
+"""Arithmetic that must be exact on every device: powers of two by their bits (log2 is wrong beside one), division.
 
 float32: 1 sign bit, 8 exponent bits, 23 fraction bits. Subnormals (below 2^-126) have no leading one.
 """
@@ -33,3 +33,8 @@ def binade_(x: torch.Tensor, scratch: torch.Tensor) -> torch.Tensor:
     """Fill scratch with 2^floor(log2 |x|), elementwise (0 for subnormals, inf for NaN and inf), and return it."""
     torch.bitwise_and(x.view(torch.int32), EXPONENT_MASK, out=scratch.view(torch.int32))
     return scratch
+
+
+def divided(x: torch.Tensor, number: float) -> torch.Tensor:
+    """Return x / number, rounded once. CUDA multiplies by the reciprocal of a Python number, which rounds twice."""
+    return x / torch.full((), number, dtype=x.dtype, device=x.device)
