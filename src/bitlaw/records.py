@@ -53,10 +53,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One change of the weights: `none`, or a method with a format.
+    """One change of the network: of its weights (`none`, or a method with a format), its activations, its KV cache.
 
     `format` is the canonical name a format gives itself (`int4_g128`, with `_sym` where symmetric); `bits` is the
     nominal P (16 for `none`); `group_size` 0 means the whole row; `options` are the method's resolved settings.
+    `activations` and `kv_cache` say how inputs of linear layers, and keys and values, are rounded (`int8_token`).
     """
 
     method: str = "none"
@@ -64,11 +65,26 @@ class Variant:
     bits: float = 16.0
     group_size: int = 0
     options: Mapping[str, Scalar] = field(default_factory=dict)
+    activations: str = "none"
+    kv_cache: str = "none"
 
     @property
     def label(self) -> str:
-        """Short name for tables and logs, such as `gptq int4_g128`."""
-        return self.method if self.method == "none" else f"{self.method} {self.format}"
+        """Short name for tables and logs, such as `gptq int4_g128`, or `gptq int4_g128 A:int8_token KV:int4_token`."""
+        words = [self.method if self.method == "none" else f"{self.method} {self.format}"]
+        words += [f"A:{self.activations}"] * (self.activations != "none")
+        words += [f"KV:{self.kv_cache}"] * (self.kv_cache != "none")
+        return " ".join(words)
+
+    @property
+    def weights_only(self) -> bool:
+        """Whether nothing but weights is rounded (true of the baseline too): laws of weight bits are about these."""
+        return self.activations == "none" and self.kv_cache == "none"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the 16-bit network, with nothing rounded."""
+        return self.method == "none" and self.weights_only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +114,9 @@ class Asked:
         variant = {f.name: getattr(self.variant, f.name) for f in fields(Variant)}
         variant["bits"] = float(self.variant.bits) + 0.0  # 4 and 4.0 are one question, -0.0 and 0.0 too
         variant["options"] = dict(sorted(self.variant.options.items()))
+        for name in ("activations", "kv_cache"):  # newer than the first keys: in the hash only when asked for
+            if variant[name] == "none":
+                del variant[name]
         texts = {
             f"{kind}.{f.name}": getattr(text, f.name)
             for kind, text in (("calibration", self.calibration), ("evaluation", self.evaluation))
@@ -115,6 +134,8 @@ class Seen:
     Sums run over the scored tokens of the evaluation windows; nats are natural-log cross-entropy. `kl_nats` sums
     KL(16-bit || variant); `agreements` counts tokens whose most likely next token is the same in both.
     `fallbacks` says which layers were not quantized as asked, and why; `fallback_layers` counts them.
+    `activation_kernel` is the share of linear-layer input elements that round to zero (arXiv 2410.07505), where they
+    are rounded.
     """
 
     state: str = "ok"
@@ -138,6 +159,7 @@ class Seen:
     sqnr_db: float | None = None
     fallback_layers: int = 0
     fallbacks: str = ""
+    activation_kernel: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +276,9 @@ def _columns() -> tuple[dict[str, type], frozenset[str]]:
 _COLUMNS, NULLABLE = _columns()
 COLUMNS: Mapping[str, type] = _COLUMNS
 """Name and type (str, int or float) of every stored column, in order; those in NULLABLE may hold None."""
+
+LATER_COLUMNS: Mapping[str, Scalar] = {"activations": "none", "kv_cache": "none", "activation_kernel": None}
+"""Columns newer than the first files, and what rows written before them mean."""
 
 
 def flatten(m: Measurement) -> dict[str, Scalar]:

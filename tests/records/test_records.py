@@ -82,6 +82,8 @@ def test_the_key_ignores_what_does_not_identify():
         ("variant", {"group_size": 64}),
         ("variant", {"options": {"damping": 0.02, "order": "natural"}}),
         ("variant", {"options": {"damping": 0.01}}),
+        ("variant", {"activations": "int8_token"}),
+        ("variant", {"kv_cache": "int8_token"}),
         ("calibration", {"token_hash": "d" * 64}),
         ("calibration", {"windows": 65}),
         ("evaluation", {"token_hash": "d" * 64}),
@@ -190,6 +192,18 @@ def test_a_row_that_was_edited_is_refused():
 def test_labels():
     assert Variant().label == "none"
     assert VARIANT.label == "gptq int4_g128"
+    rounded = dataclasses.replace(VARIANT, activations="int8_token", kv_cache="int4_token")
+    assert rounded.label == "gptq int4_g128 A:int8_token KV:int4_token"
+    assert Variant(activations="int8_token").label == "none A:int8_token"
+
+
+def test_a_baseline_rounds_nothing():
+    assert Variant().is_baseline
+    assert VARIANT.weights_only
+    for variant in (VARIANT, Variant(activations="int8_token"), Variant(kv_cache="int8_token")):
+        assert not variant.is_baseline
+    assert not Variant(activations="int8_token").weights_only
+    assert not Variant(kv_cache="int8_token").weights_only
 
 
 def test_the_common_ground_loads_nothing_heavy():

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitlaw.errors import InputError
-from bitlaw.records import COLUMNS
+from bitlaw.records import COLUMNS, LATER_COLUMNS
 from bitlaw.store import DERIVED, export_csv, export_parquet, import_csv, import_parquet, open_store
 from tests.store.store_samples import measurements, sample
 
@@ -185,3 +185,26 @@ def test_the_store_loads_neither_torch_nor_pyarrow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@kind
+def test_a_file_written_before_a_column_existed_means_its_absence(store, kind, tmp_path):
+    write, read = KINDS[kind]
+    store.add([sample(1), sample(2)])
+    path = tmp_path / f"old.{kind}"
+    write(store, path)
+    if kind == "csv":
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        kept = [c for c in rows[0] if c not in LATER_COLUMNS]
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, kept, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(list(LATER_COLUMNS)), path)
+    with open_store(tmp_path / "again.db") as again:
+        assert read(again, path) == 2
+        assert again.read() == store.read()
+        assert again.read()[0].asked.variant.activations == "none"

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from bitlaw.errors import InputError, StoreError
-from bitlaw.records import COLUMNS
+from bitlaw.records import COLUMNS, LATER_COLUMNS
 from bitlaw.store import open_store
-from bitlaw.store.sqlite import MIGRATIONS, SQLiteStore
+from bitlaw.store.rows import to_row
+from bitlaw.store.sqlite import APPLICATION_ID, MIGRATIONS, SQLiteStore
 from tests.store.store_samples import sample
 
 
@@ -70,7 +71,9 @@ def test_a_store_from_a_newer_schema(tmp_path):
     newer = [*MIGRATIONS, ("ALTER TABLE measurements ADD COLUMN watts REAL",)]
     with SQLiteStore(path, migrations=newer) as store:
         store.add([sample(1)])
-    with pytest.raises(StoreError, match=r"schema 2; this bitlaw knows schemas up to 1. Upgrade bitlaw"):
+    with pytest.raises(
+        StoreError, match=rf"schema {len(newer)}; this bitlaw knows schemas up to {len(MIGRATIONS)}. Upgrade bitlaw"
+    ):
         open_store(path)
 
 
@@ -87,9 +90,27 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
         assert store.digest() == digest
         store.add([sample(9)])
     database = sqlite3.connect(path)
-    assert database.execute("PRAGMA user_version").fetchone() == (2,)
+    assert database.execute("PRAGMA user_version").fetchone() == (len(newer),)
     assert "watts" in [row[1] for row in database.execute("PRAGMA table_info(measurements)")]
     database.close()
+
+
+def test_a_store_of_the_first_schema_gains_activations_and_kv_cache(tmp_path):
+    path = tmp_path / "runs.db"
+    row = to_row(sample(1))
+    old = [c for c in row if c not in LATER_COLUMNS]
+    database = sqlite3.connect(path)  # as the first bitlaw made it
+    for statement in MIGRATIONS[0]:
+        database.execute(statement)
+    names = ", ".join(f'"{c}"' for c in old)
+    database.execute(f"INSERT INTO measurements ({names}) VALUES ({', '.join('?' * len(old))})", [row[c] for c in old])
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    with open_store(path, create=False) as store:
+        assert store.read() == [sample(1)]
+        assert store.count(activations="none", kv_cache="none", activation_kernel=None) == 1
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path):

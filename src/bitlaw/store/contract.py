@@ -19,14 +19,15 @@ from types import TracebackType
 from typing import Self
 
 from bitlaw.errors import UnknownName
-from bitlaw.records import COLUMNS, Made, Measurement
+from bitlaw.records import COLUMNS, LATER_COLUMNS, Made, Measurement
 from bitlaw.store.rows import Cell, checked_cell, to_row
 
 Filter = Cell | Collection[Cell]
 
 _MADE = frozenset(f.name for f in fields(Made))
-REPEATABLE: tuple[str, ...] = tuple(c for c in COLUMNS if c not in _MADE)
-"""The columns of what was asked and seen: the same on every run, unlike dates and seconds."""
+REPEATABLE: tuple[str, ...] = tuple(c for c in COLUMNS if c not in _MADE and c not in LATER_COLUMNS)
+"""The columns of what was asked and seen: the same on every run, unlike dates and seconds. Those of LATER_COLUMNS enter a
+digest only where they are set, so digests of older stores stay."""
 
 
 class Store(ABC):
@@ -71,7 +72,8 @@ class Store(ABC):
         digest = hashlib.sha256(json.dumps(REPEATABLE).encode())
         for m in sorted(self.read(), key=lambda m: m.key):
             row = to_row(m)
-            digest.update(b"\n" + json.dumps([row[c] for c in REPEATABLE]).encode())
+            later = {c: row[c] for c in LATER_COLUMNS if row[c] != LATER_COLUMNS[c]}
+            digest.update(b"\n" + json.dumps([*(row[c] for c in REPEATABLE), *([later] if later else [])]).encode())
         return digest.hexdigest()
 
     def __iter__(self) -> Iterator[Measurement]:

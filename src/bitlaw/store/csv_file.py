@@ -69,7 +69,7 @@ def import_csv(store: Store, path: str | os.PathLike[str]) -> int:
 
 
 def _measurement(fields: dict[str, str]) -> Measurement:
-    return from_row({column: _read(column, fields[column]) for column in COLUMNS})
+    return from_row({column: _read(column, text) for column, text in fields.items() if column in COLUMNS})
 
 
 def _written(column: str, value: Cell) -> str:

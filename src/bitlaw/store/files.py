@@ -8,13 +8,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bitlaw.errors import InputError
-from bitlaw.records import COLUMNS
+from bitlaw.records import COLUMNS, LATER_COLUMNS
 from bitlaw.store.rows import DERIVED
 
 
 def checked_header(path: Path, header: Sequence[str]) -> None:
-    """Raise InputError unless the header holds each column of COLUMNS once and else only DERIVED ones, in any order."""
-    missing = [c for c in COLUMNS if c not in header]
+    """Raise InputError unless the header holds each column of COLUMNS once and else only DERIVED ones, in any order.
+
+    Files older than LATER_COLUMNS may lack those.
+    """
+    missing = [c for c in COLUMNS if c not in header and c not in LATER_COLUMNS]
     unknown = [c for c in header if c not in COLUMNS and c not in DERIVED]
     twice = sorted({c for c in header if header.count(c) > 1})
     if missing or unknown or twice:

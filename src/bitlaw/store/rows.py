@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitlaw.errors import InputError
-from bitlaw.records import COLUMNS, NULLABLE, Measurement, flatten, unflatten
+from bitlaw.records import COLUMNS, LATER_COLUMNS, NULLABLE, Measurement, flatten, unflatten
 
 Cell = str | int | float | None
 
@@ -40,11 +40,12 @@ def to_row(m: Measurement) -> dict[str, Cell]:
 
 
 def from_row(row: Mapping[str, Any]) -> Measurement:
-    """Return the measurement of a row; columns beyond COLUMNS are ignored.
+    """Return the measurement of a row; columns beyond COLUMNS are ignored, and those of LATER_COLUMNS may be missing.
 
     Raises InputError for a cell of the wrong type, and for a row whose key does not match its content.
     """
-    cells = {column: checked_cell(column, row[column]) for column in COLUMNS}
+    given = {**LATER_COLUMNS, **row}
+    cells = {column: checked_cell(column, given[column]) for column in COLUMNS}
     try:
         return unflatten(cells)
     except (ValueError, TypeError, AttributeError) as error:  # InputError is a ValueError: its text is kept

@@ -47,6 +47,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX measurements_checkpoint ON measurements (suite, model, step)",
     ),
+    (
+        "ALTER TABLE measurements ADD COLUMN activations TEXT NOT NULL DEFAULT 'none'",
+        "ALTER TABLE measurements ADD COLUMN kv_cache TEXT NOT NULL DEFAULT 'none'",
+        "ALTER TABLE measurements ADD COLUMN activation_kernel REAL",
+    ),
 )
 """Step i takes a store from schema i to i + 1. Steps are appended and never edited; `PRAGMA user_version` counts them."""
 
