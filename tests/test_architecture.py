@@ -26,6 +26,7 @@ ROOMS = [
     "train",
     "sweep",
     "measure",
+    "datasets",
     "laws",
     "fit",
     "predict",
@@ -35,7 +36,7 @@ ROOMS = [
     "cli",
 ]
 MODELS = {"workers", "text", "formats", "quantize", "kernels", "suites", "train", "sweep", "measure"}
-NUMBERS = {"laws", "fit", "predict", "report", "store", "records", "catalog", "errors"}
+NUMBERS = {"datasets", "laws", "fit", "predict", "report", "store", "records", "catalog", "errors"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -13,11 +13,13 @@ whole contract on it. To change the columns: change `records.py` and append one 
 from bitlaw.store.contract import Store
 from bitlaw.store.csv_file import export_csv, import_csv
 from bitlaw.store.opening import open_store, records
-from bitlaw.store.parquet_file import export_parquet, import_parquet
+from bitlaw.store.parquet_file import export_parquet, import_parquet, read_parquet
 from bitlaw.store.rows import DERIVED, from_row, to_row
+from bitlaw.store.shipped import ShippedStore, shipped_file, shipped_names
 
 __all__ = [
     "DERIVED",
+    "ShippedStore",
     "Store",
     "export_csv",
     "export_parquet",
@@ -25,6 +27,9 @@ __all__ = [
     "import_csv",
     "import_parquet",
     "open_store",
+    "read_parquet",
     "records",
+    "shipped_file",
+    "shipped_names",
     "to_row",
 ]

@@ -33,7 +33,12 @@ def export_parquet(measurements: Iterable[Measurement], path: str | os.PathLike[
 
 
 def import_parquet(store: Store, path: str | os.PathLike[str]) -> int:
-    """Add every measurement of a Parquet file to the store, all or none -> how many were new.
+    """Add every measurement of a Parquet file to the store, all or none -> how many were new; see `read_parquet`."""
+    return store.add(read_parquet(path))
+
+
+def read_parquet(path: str | os.PathLike[str]) -> list[Measurement]:
+    """Return every measurement of a Parquet file, in its order.
 
     Derived columns are ignored. Raises InputError naming file, row (the first is 1) and column.
     """
@@ -48,9 +53,9 @@ def import_parquet(store: Store, path: str | os.PathLike[str]) -> int:
         raise InputError(f"Cannot read {str(source)!r} as Parquet: {text} Give a file that bitlaw exported.") from error
     checked_header(source, table.column_names)
     found: list[Measurement] = []
-    for number, row in enumerate(table.select(list(COLUMNS)).to_pylist(), start=1):
+    for number, row in enumerate(table.select([c for c in COLUMNS if c in table.column_names]).to_pylist(), start=1):
         try:
             found.append(from_row(row))
         except InputError as error:
             raise InputError(f"{source}, row {number}: {error}") from None
-    return store.add(found)
+    return found

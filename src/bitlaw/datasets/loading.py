@@ -1,0 +1,30 @@
+"""Datasets by name: which there are, their measurements, their cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bitlaw.datasets.card import Card
+from bitlaw.datasets.mini_pythia import MINI_PYTHIA
+from bitlaw.errors import UnknownName
+from bitlaw.records import Measurement
+from bitlaw.store import read_parquet, shipped_file
+
+CARDS: Mapping[str, Card] = {MINI_PYTHIA.name: MINI_PYTHIA}
+
+
+def names() -> tuple[str, ...]:
+    """Names of the datasets, sorted."""
+    return tuple(sorted(CARDS))
+
+
+def load(name: str) -> list[Measurement]:
+    """Return the measurements of a dataset, by model, tokens and variant. Raises UnknownName with the near matches."""
+    return read_parquet(shipped_file(card(name).name))
+
+
+def card(name: str) -> Card:
+    """Return the card of a dataset. Raises UnknownName with the near matches."""
+    if name not in CARDS:
+        raise UnknownName("dataset", name, CARDS)
+    return CARDS[name]
