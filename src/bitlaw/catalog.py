@@ -1,4 +1,4 @@
-"""Every name bitlaw knows: formats, methods, suites, laws, architectures. One entry a line, each naming the module behind it.
+"""Every name bitlaw knows: formats, methods, suites, laws, architectures, native low bit. One entry a line, each naming the module behind it.
 
 The command line's choices, the tables of the docs and the error for an unknown name are all read from here, so a list
 needs no import of torch: a module is imported when its entry is first used. To add something, write its file in its
@@ -87,6 +87,13 @@ ARCHITECTURES: Mapping[str, Entry] = {
     "llama": Entry(target="bitlaw.train.architectures:llama", summary="Llama (RMSNorm, SwiGLU, rotary positions)"),
 }
 
+NATIVE: Mapping[str, Entry] = {
+    "bitnet1.58": Entry(target="bitlaw.train.bitnet:BITNET", summary="trained with ternary weights (BitNet b1.58)"),
+    "bitnet1.58-a8": Entry(
+        target="bitlaw.train.bitnet:BITNET_A8", summary="the same with inputs of linear layers in 8 bits a token"
+    ),
+}
+
 LAWS: Mapping[str, Entry] = {
     "ouyang2024-unified": Entry(target="bitlaw.laws.ouyang2024:UNIFIED", summary="QiD from tokens, size and bits"),
     "ouyang2024-2bit": Entry(target="bitlaw.laws.ouyang2024:TWO_BIT", summary="QiD at 2 bits from tokens and size"),
@@ -145,6 +152,7 @@ KINDS: Mapping[str, Mapping[str, Entry]] = {
     "method": METHODS,
     "suite": SUITES,
     "architecture": ARCHITECTURES,
+    "native": NATIVE,
     "law": LAWS,
 }
 

@@ -47,7 +47,7 @@ def _checkpoint(folder: Path, manifest: Manifest, entry: ManifestEntry) -> Suite
             model=entry.model_name,
             step=entry.step_number,
             commit="",
-            family=family,
+            family=family if not entry.native or entry.native == "none" else f"{family}+{entry.native}",
             parameters=parameters,
             parameters_total=total,
             tokens=entry.tokens,

@@ -3,8 +3,8 @@
     {"bitlaw_suite": 1, "name": "mine", "checkpoints": [{"path": "small/step-100", "tokens": 1e6}]}
 
 `path` (relative to the folder) and `tokens` are all that a hand-written entry needs. What else it may say: model, step,
-parameters, parameters_total, learning_rate, peak_learning_rate, schedule, training_seed, epochs, weights_sha256. The
-manifest may name a `tokenizer` folder, for checkpoints that have none, and say what the `training_text` was.
+parameters, parameters_total, learning_rate, peak_learning_rate, schedule, training_seed, epochs, native,
+weights_sha256. The manifest may name a `tokenizer` folder, for checkpoints that have none, and say what the `training_text` was.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """One checkpoint. None where nobody knows; `tokens` is D; `epochs` is how often the training text was seen."""
+    """One checkpoint. None where nobody knows; `tokens` is D; `epochs` is how often the training text was seen.
+
+    `native` names the way a model was trained in few bits (`bitnet1.58`); `none` for 16 bits.
+    """
 
     path: str
     tokens: int
@@ -38,6 +41,7 @@ class ManifestEntry:
     schedule: str | None = None
     training_seed: int | None = None
     epochs: float | None = None
+    native: str = "none"
     weights_sha256: str | None = None
 
     @property

@@ -26,11 +26,17 @@ LOSS_CURVE = "train-loss.csv"
 def write_checkpoint(
     plan: TrainPlan, model_plan: ModelPlan, out: Path, *, step: int, epochs: float, model: PreTrainedModel
 ) -> None:
-    """Put weights, config, tokenizer and the manifest's line of a step in place, unless they are there."""
+    """Put weights, config, tokenizer and the manifest's line of a step in place, unless they are there.
+
+    A native low-bit model is written as a plain one with the weights it computes with; the latent ones are in the state.
+    """
+    from bitlaw.train.bitnet import effective_weights  # imports torch, which `write_suite` can do without
+
     path = plan.step_path(model_plan, step)
 
     def fill(folder: Path) -> None:
-        model.save_pretrained(folder)
+        with effective_weights(model):
+            model.save_pretrained(folder)
         for file in sorted((out / TOKENIZER).iterdir()):
             shutil.copy(file, folder / file.name)
         count = count_parameters(folder_shapes(folder))
@@ -46,6 +52,7 @@ def write_checkpoint(
             schedule=model_plan.schedule.kind,
             training_seed=model_plan.seed,
             epochs=round(epochs, 4),
+            native=model_plan.native,
             weights_sha256=weights_sha256(folder),
         )
         (folder / ENTRY).write_text(json.dumps(asdict(entry), indent=1) + "\n")

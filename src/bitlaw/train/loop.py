@@ -16,6 +16,7 @@ import torch
 
 from bitlaw.catalog import find
 from bitlaw.errors import NonFiniteError
+from bitlaw.train.bitnet import make_native
 from bitlaw.train.checkpoints import write_checkpoint, write_losses
 from bitlaw.train.corpus import IDS, WORK, Batches
 from bitlaw.train.head_loss import head_loss
@@ -110,7 +111,10 @@ def _build(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrain
     )
     torch.manual_seed(model_plan.seed)
     loader: Any = AutoModelForCausalLM  # transformers gives it no types
-    model: PreTrainedModel = loader.from_config(config, dtype=torch.float32).to(device).train()
+    fresh = loader.from_config(config, dtype=torch.float32)
+    if model_plan.native != "none":
+        make_native(fresh, model_plan.native)
+    model: PreTrainedModel = fresh.to(device).train()
     return model
 
 

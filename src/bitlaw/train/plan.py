@@ -56,7 +56,10 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan:
-    """One model of a suite. `tokens`, `seed` and `schedule` are the plan's unless the model gives its own."""
+    """One model of a suite. `tokens`, `seed` and `schedule` are the plan's unless the model gives its own.
+
+    `native` is a way to train in few bits (`bitlaw catalog native`), or `none`.
+    """
 
     name: str
     architecture: str
@@ -67,11 +70,14 @@ class ModelPlan:
     tokens: float
     seed: int
     schedule: Schedule
+    native: str = "none"
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise InputError(f"Model name {self.name!r} cannot be a folder. Use letters, digits, '.', '_' and '-'.")
         find("architecture", self.architecture)
+        if self.native != "none":
+            find("native", self.native)
         for name in ("width", "layers", "heads", "peak_learning_rate", "tokens"):
             require_count(name, getattr(self, name), {"tokens": "training tokens"}.get(name, name))
         if self.width % self.heads or (self.width // self.heads) % 2:

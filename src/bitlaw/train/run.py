@@ -18,7 +18,7 @@ from bitlaw.suites import MANIFEST, Suite, open_suite, read_manifest
 from bitlaw.train.checkpoints import write_suite
 from bitlaw.train.corpus import WORK, prepare_text
 from bitlaw.train.files import locked, replace_file
-from bitlaw.train.plan import ModelPlan, TrainPlan, read_train_plan
+from bitlaw.train.plan import ModelPlan, TrainPlan, read_train_plan, train_plan
 from bitlaw.train.pool import train_models
 
 PLAN = "plan.json"
@@ -87,7 +87,7 @@ def _check_plan(plan: TrainPlan, folder: Path) -> None:
             raise InputError(f"{folder} holds a suite that no plan made. Choose another folder.")
         replace_file(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n"))
         return
-    begun = json.loads(path.read_text())
+    begun = train_plan(json.loads(path.read_text())).as_dict()  # what an older bitlaw did not know is at its default
     different = sorted(key for key in content.keys() | begun.keys() if content.get(key) != begun.get(key))
     if different:
         raise InputError(
