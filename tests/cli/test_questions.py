@@ -183,6 +183,7 @@ BAD = [
     (["plan", "--memory", "24GiB", "--candidates", "{none}.csv"], "Cannot read the candidates"),
     (["plan", "--memory", "24GiB", *CANDIDATE, "--group-size", "0"], "group_size=0"),
     (["plan", "--memory", "24GiB", *CANDIDATE, "--fit", "{qid}"], "has no 16-bit loss"),
+    (["plan", "--memory", "24GiB", *CANDIDATE, "--formats", "nf5_g64"], "Did you mean 'nf4_g64'"),
     (["compare-laws", "--params", "1e9"], "--tokens, --bits missing"),
     (["compare-laws", *POINT, "--bits", "4", "--level", "90"], "level=90"),
     (["compare-laws", *POINT, "--bits", "4", "--fit", "{none}"], "Cannot read the fit"),

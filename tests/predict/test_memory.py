@@ -2,15 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
-import torch
 
 from bitlaw.errors import InputError
 from bitlaw.formats import bits_per_weight as stored_by_format
-from bitlaw.formats import parse_format, quantize_groups
-from bitlaw.predict.grids import derived, gaussian_error
-from bitlaw.predict.grouping import group_factor, largest
+from bitlaw.formats import parse_format
 from bitlaw.predict.memory import bits_per_weight, model_bytes, parse_count, parse_size
 
 
@@ -79,38 +75,3 @@ def test_counts() -> None:
     ]
     with pytest.raises(InputError, match="Write a number such as 7e9"):
         parse_count("seven")
-
-
-def test_the_largest_of_normal_numbers_is_that_of_a_simulation() -> None:
-    generator = np.random.default_rng(0)
-    for group in (1, 32, 128):
-        drawn = np.abs(generator.standard_normal((20_000, group))).max(axis=1)
-        assert largest(group) == pytest.approx(drawn.mean(), abs=4 * drawn.std() / np.sqrt(len(drawn)))
-    assert largest(1) == pytest.approx(math.sqrt(2 / math.pi), abs=1e-5)
-
-
-def test_other_groups() -> None:
-    assert group_factor(128, 128) == (1.0, 0.0)
-    factor, stray = group_factor(64, 128)
-    assert factor == pytest.approx(1 / 1.19, abs=0.005)
-    assert stray == pytest.approx(-math.log(factor) / 2)
-    assert group_factor(32, 128)[0] < factor < 1 < group_factor(256, 128)[0]
-
-
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("group", [32, 128])
-def test_the_gaussian_error_is_that_of_the_format(bits: int, group: int) -> None:
-    weight = torch.randn(400, 1024, generator=torch.Generator().manual_seed(0))
-    quantized = quantize_groups(weight, parse_format(f"int{bits}_g{group}"))
-    assert gaussian_error(bits, group) == pytest.approx(float(((quantized - weight) ** 2).mean()), rel=0.02)
-
-
-def test_between_widths_the_error_is_log_linear() -> None:
-    assert gaussian_error(2.5, 128) == pytest.approx(math.sqrt(gaussian_error(2, 128) * gaussian_error(3, 128)))
-    assert gaussian_error(9, 128) == pytest.approx(gaussian_error(8, 128) ** 2 / gaussian_error(7, 128))
-    assert derived(4, {"group_size": 32.0}) == {
-        "group_size": 32.0,
-        "bits_per_weight": 4.625,
-        "gaussian_error": gaussian_error(4, 32),
-        "format_error": gaussian_error(4, 32),
-    }

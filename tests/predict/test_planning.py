@@ -15,8 +15,7 @@ from bitlaw.fit import Table, fit
 from bitlaw.laws import law_from_text
 from bitlaw.predict import Candidate, fewest_bits, plan, predict
 from bitlaw.predict.candidates import read_candidates
-from bitlaw.predict.grids import gaussian_error
-from bitlaw.predict.grouping import group_factor
+from bitlaw.predict.grids import gaussian_error, grid, integer_grid
 from bitlaw.predict.memory import parse_size
 from bitlaw.predict.planning import frontier
 from tests.fit.simulated import EXACT, FEW
@@ -92,9 +91,23 @@ def test_smaller_groups_cost_bytes_and_save_loss() -> None:
     assert small.bytes > published.bytes > large.bytes
     assert small.loss < published.loss < large.loss
     assert published.qid == pytest.approx(predict(85e6, 1e11, 3).value)
-    assert large.qid / published.qid == pytest.approx(group_factor(1024, 128)[0])
+    assert large.qid / published.qid == pytest.approx(integer_grid(3, 1024).factor()[0])
     spread = [(c.interval.high - c.loss) / c.qid for c in (published, large)]
     assert spread[0] < spread[1]  # the correction is uncertain itself
+
+
+def test_other_formats_are_scaled_by_their_rounding_error() -> None:
+    made = plan("24GiB", MODELS[:1], bits=[4, 16], formats=["nf4_g64", "mxfp4_e2m1_k32", "int4_g128"])
+    found = {c.format: c for c in made.choices}
+    assert set(found) == {"int4_g128", "nf4_g64", "mxfp4_e2m1_k32", "16 bit"}
+    for name in ("nf4_g64", "mxfp4_e2m1_k32"):
+        assert found[name].qid / found["int4_g128"].qid == pytest.approx(grid(name).factor()[0])
+        assert found[name].bits_per_weight == grid(name).stored
+    assert found["nf4_g64"].loss < found["int4_g128"].loss < found["mxfp4_e2m1_k32"].loss
+    assert any("reads no formats or group sizes" in said for said in made.conditions)
+    assert not any("reads no formats" in said for said in plan("24GiB", MODELS[:1]).conditions)
+    only = plan("24GiB", MODELS[:1], bits=[], formats=["nf4_g64"])
+    assert [c.format for c in only.choices] == ["nf4_g64"]
 
 
 def test_methods_come_from_fits() -> None:
@@ -165,6 +178,7 @@ BAD = [
     ({"bits": []}, "at least one"),
     ({"bits": [0]}, "bits=0"),
     ({"laws": []}, "at least one"),
+    ({"formats": ["nf4_g63"]}, "Did you mean 'nf4_g64'"),
     ({"loss_law": "none"}, "has no 16-bit loss"),
 ]
 
@@ -215,7 +229,7 @@ def test_laws_that_read_the_grid_are_asked_about_it() -> None:
         for choice in found.choices:
             row = {"group_size": choice.group_size, "bits": 3.0, "format_error": gaussian_error(3, choice.group_size)}
             assert choice.qid == pytest.approx(10 * truth(row), rel=1e-3)
-        assert not any("corrected" in said for said in found.conditions)
+        assert not any("scaled" in said for said in found.conditions)
         answer = predict(1e6, 1e8, 3, law=ours)
         assert answer.value == pytest.approx(found.choices[0].qid)  # groups of 128, the larger error, fewer bytes
         assert any("not given: taken as of integers in groups of 128" in said for said in answer.conditions)

@@ -31,7 +31,7 @@ def test_a_plan_holds_every_choice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["svg", "html"])
 def test_the_same_bytes_and_nothing_from_elsewhere(ending: str, tmp_path: Path) -> None:
-    for draw, made in ((draw_projection, project()), (draw_plan, plan("1GiB", MODELS))):
+    for draw, made in ((draw_projection, project(bits=[3])), (draw_plan, plan("1GiB", MODELS[:1]))):
         first, second = (draw(made, tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
         assert first == second
         assert not re.search(rb'(?:src|href)="https?:', first)
@@ -40,10 +40,10 @@ def test_the_same_bytes_and_nothing_from_elsewhere(ending: str, tmp_path: Path) 
 
 def test_the_projection_has_a_panel_a_width_and_a_curve_a_size(tmp_path: Path) -> None:
     one = draw_projection(project(sizes=[7e9], bits=[3]), tmp_path / "one.svg").read_text()
-    many = draw_projection(project(sizes=[7e9, 70e9], bits=[2, 3, 4]), tmp_path / "many.svg").read_text()
-    assert (len(re.findall(r'id="axes_\d+"', one)), len(re.findall(r'id="axes_\d+"', many))) == (1, 3)
+    many = draw_projection(project(sizes=[7e9, 70e9], bits=[2, 3]), tmp_path / "many.svg").read_text()
+    assert (len(re.findall(r'id="axes_\d+"', one)), len(re.findall(r'id="axes_\d+"', many))) == (1, 2)
     bands = [len(re.findall(r'id="FillBetweenPolyCollection_\d+"', text)) for text in (one, many)]
-    assert bands == [1, 6]
+    assert bands == [1, 4]
 
 
 def test_what_cannot_be_drawn_or_written(tmp_path: Path) -> None:
@@ -51,6 +51,6 @@ def test_what_cannot_be_drawn_or_written(tmp_path: Path) -> None:
         draw_projection(project(), tmp_path / "f.png")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Cannot write the plot"):
-        draw_projection(project(), tmp_path / "file" / "f.svg")
+        draw_projection(project(sizes=[7e9], bits=[3]), tmp_path / "file" / "f.svg")
     with pytest.raises(InputError, match="nothing to draw"):
         draw_plan(plan("1GiB", ["a:7e9:100e12"], bits=[2]), tmp_path / "p.svg")

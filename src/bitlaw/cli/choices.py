@@ -100,6 +100,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--group-size", type=int, nargs="+", default=[128], help="weights that share a scale (default: 128)"
     )
     parser.add_argument("--symmetric", action="store_true", help="groups without zero points")
+    parser.add_argument("--formats", nargs="+", default=[], help="formats beside these integers, such as nf4_g64")
     parser.add_argument("--overhead", default="0", help="memory for the cache and the rest, such as 2GiB (default: 0)")
     parser.add_argument("--vocabulary", type=int, default=50_304, help="entries of the tokenizer (default: 50304)")
     parser.add_argument("--all", action="store_true", help="print every choice, not only the frontier")
@@ -119,6 +120,7 @@ def _run_plan(given: argparse.Namespace) -> Any:
         bits=given.bits,
         groups=given.group_size,
         symmetric=given.symmetric,
+        formats=given.formats,
         overhead=given.overhead,
         vocabulary=given.vocabulary,
         **asking.losses(given),
@@ -183,7 +185,7 @@ choices that no other beats in both. Give total parameters too, so that embeddin
 are compared with one fit of yours for each; then the 16-bit loss needs --loss-fit or a loss with each candidate.
 
   bitlaw plan --memory 24GiB --overhead 2GiB --candidates small:7B:15T:8B large:68B:15T:70B
-  bitlaw plan --memory 16GB --candidates models.csv --bits 2 3 4 --group-size 64 128 --plot plan.svg
+  bitlaw plan --memory 16GB --candidates models.csv --bits 3 4 --group-size 64 128 --formats nf4_g64 --plot plan.svg
   bitlaw plan --memory 1MiB --candidates models.toml --fit gptq.json --fit nearest.json --loss-fit loss.json""",
     arguments=_plan_arguments,
     run=_run_plan,

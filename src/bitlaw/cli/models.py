@@ -126,6 +126,20 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--symmetric", action="store_true", help="integers without a zero point")
     parser.add_argument(
+        "--activations",
+        nargs="+",
+        default=[],
+        metavar="FORMAT",
+        help="rounding of linear-layer inputs: none, int8_token, int8_tensor, fp8_e4m3_token, crossquant8, ... (default: none)",
+    )
+    parser.add_argument(
+        "--kv-cache",
+        nargs="+",
+        default=[],
+        metavar="FORMAT",
+        help="rounding of keys and values: none, int8_token, int4_token, fp8_e4m3_token, ... (default: none)",
+    )
+    parser.add_argument(
         "--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help="such as gptq.damping=0.1"
     )
     parser.add_argument(
@@ -162,7 +176,7 @@ def _run_measure(given: argparse.Namespace) -> Any:
     from bitlaw.measure import MeasurePlan, measure, measure_plan, read_plan
 
     settings = {name: getattr(given, name) for name in PLAN_FLAGS if getattr(given, name) is not None}
-    flags = given.methods or given.bits or given.variant
+    flags = given.methods or given.bits or given.variant or given.activations or given.kv_cache
     if given.plan and flags:
         raise InputError("--plan already names the variants. Give either --plan or --methods, --bits and --variant.")
     if given.plan:
@@ -173,6 +187,8 @@ def _run_measure(given: argparse.Namespace) -> Any:
             bits=given.bits,
             group_size=given.group_size,
             symmetric=given.symmetric,
+            activations=given.activations or "none",
+            kv_cache=given.kv_cache or "none",
             variants=given.variant,
             options=_method_options(given.option),
             **settings,
@@ -220,6 +236,8 @@ What the store already holds is skipped, so the same command goes on after an in
 
   bitlaw measure runs/tiny --store tiny.db --methods gptq nearest --bits 2 3 4
   bitlaw measure runs/tiny --store tiny.db --plan tiny
+  bitlaw measure runs/tiny --store tiny.db --methods gptq --bits 4 8 --activations none int8_token --kv-cache int8_token
+  bitlaw measure runs/tiny --store tiny.db --variant 'none none activations=int8_token'
   bitlaw measure checkpoints/ --store my.db --variant 'gptq int4_g32_sym order=activation' --evaluation wiki.txt
 
 GPTQ's options (gptq.NAME=VALUE): scales dynamic|static, damping, order none|activation, upstream quantized|full_precision,

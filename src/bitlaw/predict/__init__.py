@@ -13,7 +13,7 @@
     sources.py   which law answers, its interval, the rule outside the range     evidence.py  what intervals are made of
     losses.py    the 16-bit loss beside a QiD                                    crossing.py  where a curve reaches a level
     ways.py      what a plan is made of       candidates.py  models to choose among
-    memory.py    bytes, sizes as text         grouping.py    other group sizes           grids.py  errors of a width
+    memory.py    bytes, sizes as text         grids.py       bits and errors of formats, without torch
 
 To add a question: one file here with a frozen answer (subclass of `Answer`) and a function of the question's name that
 checks its input, asks `sources.resolve` which law answers, takes intervals from the source's `band`, and refuses what is

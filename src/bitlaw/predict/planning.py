@@ -6,8 +6,8 @@ A choice is on the frontier (Pareto set) if no other needs at most as many bytes
 strictly less. `best` is the choice of least predicted loss that fits the memory, `safest` that of the least upper end.
 
 Laws of one method say nothing about another: methods come from fits, one each or one with offsets of methods; published
-laws are of GPTQ in groups of 128. Where a law does not read the group size, grouping.py's correction stands in, and the
-interval widens for it.
+laws are of GPTQ, integers in groups of 128. Where a law reads the width alone, other formats and groups are scaled by their
+rounding error (grids.py), and the interval widens for it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from bitlaw.fit.result import Fit
 from bitlaw.laws import Law
 from bitlaw.predict.answers import count, plain
 from bitlaw.predict.candidates import Candidate, read_candidates
-from bitlaw.predict.grids import LAW_GROUP
-from bitlaw.predict.memory import parse_size
+from bitlaw.predict.grids import LAW_GROUP, grid, integer_grid
+from bitlaw.predict.memory import FULL_BITS, parse_size
 from bitlaw.predict.predicting import PYTHIA_VOCABULARY, check_level, whole_vocabulary
 from bitlaw.predict.sources import Also
 from bitlaw.predict.ways import Choice, Frame, choose, ways_of
 
 WIDTHS = (2.0, 3.0, 4.0, 8.0, 16.0)
 GROUPS = (LAW_GROUP,)
-GRID = "integers with a 16-bit scale and a zero point of the same bits a group: bits + (16 + bits) / group"
-SYMMETRIC = "integers with a 16-bit scale a group: bits + 16 / group"
+STORAGE = (
+    "integers take bits + (16 + bits) / group (a 16-bit scale and a zero point a group; _sym: no zero point), other formats "
+    "what their parameters take; embeddings and head 16 bits"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def plan(
     bits: Iterable[float] = WIDTHS,
     groups: Iterable[int] = GROUPS,
     symmetric: bool = False,
+    formats: Iterable[str] = (),
     overhead: float | str = 0.0,
     loss_law: str | Law | Fit = "auto",
     vocabulary: int = PYTHIA_VOCABULARY,
@@ -83,33 +86,36 @@ def plan(
 
     memory, overhead: bytes or text such as 24GiB; the overhead (cache, activations) is added to every choice. candidates:
     see candidates.py. laws: one for each method, published or fits. bits: widths tried; 16 is unquantized. symmetric:
-    groups without zero points. loss_law: of the 16-bit loss, as in `predict`; needed beside fits unless every candidate
+    groups without zero points. formats: names such as nf4_g64, beside the integers of `bits` x `groups`. loss_law: of the 16-bit loss, as in `predict`; needed beside fits unless every candidate
     brings its loss. vocabulary: of the tokenizer; a loss above its logarithm is no choice. strict: only choices inside the fitted range. Raises InputError.
     """
     frame = Frame(
         room=parse_size(memory),
         spare=0.0 if overhead in (0, 0.0, "0") else parse_size(overhead),
         level=level,
-        symmetric=symmetric,
         ceiling=math.log(whole_vocabulary(vocabulary)),
     )
     models = read_candidates(candidates)
     widths = sorted({count("bits", width, "bits per weight (P)") for width in bits})
     sizes = sorted({_whole(group) for group in groups})
-    if not widths or not sizes or not laws:
-        raise InputError("A plan needs at least one bit width, one group size and one law.")
+    integers = [
+        integer_grid(width, size, symmetric=symmetric) for width in widths if width < FULL_BITS for size in sizes
+    ]
+    grids = list({one.name: one for one in (*integers, *(grid(name) for name in formats))}.values())
+    if not laws or not sizes or not (widths or grids):
+        raise InputError("A plan needs at least one bit width or format, one group size and one law.")
     check_level(level)
     choices: dict[tuple[Any, ...], Choice] = {}
     said: dict[str, None] = {}
     conditions: dict[str, None] = {}
     for law in laws:
-        for way in ways_of(law, loss_law, widths, sizes, symmetric, also or {}):
+        for way in ways_of(law, loss_law, grids, FULL_BITS in widths, also or {}):
             conditions |= dict.fromkeys(way.conditions)
             for model in models:
                 choice = choose(model, way, frame)
                 if strict and choice.outside:
                     continue
-                choices[choice.name, choice.method, choice.bits, choice.group_size] = choice
+                choices[choice.name, choice.method, choice.format] = choice
                 if way.losses is not None and math.isnan(model.baseline_loss):
                     said |= {f"{way.losses.name}, {way.losses.source.origin}": None}
     if not choices:
@@ -150,7 +156,7 @@ def _ranked(choices: list[Choice], frame: Frame, said: tuple[str, ...], conditio
         best=min(fitting, key=lambda choice: choice.loss, default=None),
         safest=min(fitting, key=lambda choice: choice.interval.high, default=None),
         choices=tuple(marked),
-        storage=f"{SYMMETRIC if frame.symmetric else GRID}; embeddings and head at 16 bits",
+        storage=STORAGE,
         loss_source=said,
         conditions=conditions,
     )

@@ -15,10 +15,9 @@ from bitlaw.laws import Law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Interval, Outside
 from bitlaw.predict.candidates import Candidate
-from bitlaw.predict.grids import GROUP_LIKE, LAW_GROUP
-from bitlaw.predict.grouping import group_factor
+from bitlaw.predict.grids import GRID_LIKE, Grid
 from bitlaw.predict.losses import LossSource, resolve_loss, total_band
-from bitlaw.predict.memory import FULL_BITS, bits_per_weight, model_bytes
+from bitlaw.predict.memory import FULL_BITS, model_bytes
 from bitlaw.predict.sources import Also, Source, resolve
 
 PUBLISHED_METHOD = "gptq"
@@ -54,12 +53,11 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What is the same for every choice: memory and overhead in bytes, level, zero points or not, ln(vocabulary)."""
+    """What is the same for every choice: memory and overhead in bytes, level, ln(vocabulary)."""
 
     room: float
     spare: float
     level: float
-    symmetric: bool
     ceiling: float
 
 
@@ -68,74 +66,78 @@ class Way:
     """One way of quantizing, and the laws that predict it; `losses` is None where candidates bring their loss."""
 
     method: str
-    bits: float
-    group: int
-    stored: float
+    grid: Grid | None
     source: Source
     losses: LossSource | None
     why: str
 
     @property
     def corrected(self) -> bool:
-        """True if the law does not read the group size and this is not the one it was fitted with."""
-        blind = not set(GROUP_LIKE) & set(self.source.law.variables)
-        return blind and self.bits < FULL_BITS and self.group != LAW_GROUP
+        """True if the law reads no more of the grid than its width, and this is not the grid it is about."""
+        if self.grid is None or self.grid.own or set(GRID_LIKE) & set(self.source.law.variables):
+            return False
+        return "format" not in self.source.also
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """What the predictions hold for."""
-        said = f"{self.source.name} does not read group sizes: corrected from {LAW_GROUP} as for Gaussian weights"
+        said = f"{self.source.name} reads no formats or group sizes: scaled by the rounding error of Gaussian weights"
         return (*self.source.conditions, *((said,) if self.corrected else ()))
 
 
 def ways_of(
-    law: str | Law | Fit,
-    loss_law: str | Law | Fit,
-    widths: Sequence[float],
-    groups: Sequence[int],
-    symmetric: bool,
-    also: Also,
+    law: str | Law | Fit, loss_law: str | Law | Fit, grids: Sequence[Grid], unquantized: bool, also: Also
 ) -> Iterator[Way]:
-    """Yield every method, width and group size a law can tell; unquantized once."""
+    """Yield every method and grid a law can tell, and the unquantized model once if asked for."""
     for method in _methods(law):
-        for width in widths:
-            for group in groups if width < FULL_BITS else groups[:1]:
-                stored = bits_per_weight(width, group, symmetric=symmetric)
-                given = {"method": method, **also, "group_size": float(group), "bits_per_weight": stored}
-                source = resolve(law, width if width < FULL_BITS else widths[0], given)
-                losses, why = resolve_loss(loss_law, source)
-                yield Way(method=method, bits=width, group=group, stored=stored, source=source, losses=losses, why=why)
+        for grid in grids:
+            yield _way(law, loss_law, method, grid, grid.bits, also)
+    if unquantized:
+        yield _way(law, loss_law, "none", None, grids[0].bits if grids else 4.0, also)
+
+
+def _way(
+    law: str | Law | Fit, loss_law: str | Law | Fit, method: str, grid: Grid | None, bits: float, also: Also
+) -> Way:
+    given: dict[str, float | str] = {} if grid is None else {"method": method, **grid.variables()}
+    levels = law.levels if isinstance(law, Fit) else {}
+    if grid is not None and grid.name in levels.get("format", ()):
+        given["format"] = grid.name
+    source = resolve(law, bits, {**given, **also} if grid is not None else also)
+    losses, why = resolve_loss(loss_law, source)
+    return Way(method=method, grid=grid, source=source, losses=losses, why=why)
 
 
 def choose(model: Candidate, way: Way, frame: Frame) -> Choice:
     """Return one choice with its bytes, loss and interval."""
-    asked = {"parameters": model.parameters, "tokens": model.tokens, "bits": way.bits}
+    grid = way.grid
+    bits, stored = (FULL_BITS, FULL_BITS) if grid is None else (grid.bits, grid.stored)
+    asked = {"parameters": model.parameters, "tokens": model.tokens, "bits": bits}
     columns = {name: np.array([value]) for name, value in asked.items()}
     baseline, outside = _baseline(model, way, columns, frame.level)
     qid = (np.zeros(1), np.zeros(1), np.zeros(1))
-    quantized = way.bits < FULL_BITS
-    if quantized:
-        qid = _qid(way, columns, frame.level)
+    if grid is not None:
+        qid = _qid(way, grid, columns, frame.level)
         outside = (*way.source.outside(asked), *outside)
     low, high = total_band((baseline, qid))
-    size = model_bytes(model.parameters, model.total, way.stored, frame.spare)
+    size = model_bytes(model.parameters, model.total, stored, frame.spare)
     loss = float(baseline[0][0] + qid[0][0])
-    made_of = "those of QiD and of the 16-bit loss in quadrature" if quantized else "that of the 16-bit loss"
+    made_of = "those of QiD and of the 16-bit loss in quadrature" if grid else "that of the 16-bit loss"
     return Choice(
         name=model.name,
         parameters=model.parameters,
         tokens=model.tokens,
-        bits=way.bits,
-        method=way.method if quantized else "none",
-        format=f"int{way.bits:g}_g{way.group}{'_sym' if frame.symmetric else ''}" if quantized else "16 bit",
-        group_size=way.group if quantized else 0,
-        bits_per_weight=way.stored,
+        bits=bits,
+        method=way.method,
+        format=grid.name if grid else "16 bit",
+        group_size=grid.group_size if grid else 0,
+        bits_per_weight=stored,
         bytes=size,
         baseline_loss=float(baseline[0][0]),
         qid=float(qid[0][0]),
         loss=loss,
         interval=Interval(low=float(low[0]), high=float(high[0]), level=frame.level, made_of=made_of),
-        law=way.source.name if quantized else "none",
+        law=way.source.name if grid else "none",
         outside=tuple(dict.fromkeys(out.words for out in outside)),
         fits=size <= frame.room,
         broken=loss > frame.ceiling,
@@ -158,12 +160,12 @@ def _baseline(
     return (way.losses.value(columns), low, high), outside
 
 
-def _qid(way: Way, columns: Mapping[str, Array], level: float) -> tuple[Array, Array, Array]:
-    """Return QiD and the ends of its interval, corrected for the group size if the law does not read it."""
+def _qid(way: Way, grid: Grid, columns: Mapping[str, Array], level: float) -> tuple[Array, Array, Array]:
+    """Return QiD and the ends of its interval, scaled by the rounding error if the law reads the width alone."""
     value, (low, high) = way.source.value(columns), way.source.band(columns, level)
     if not way.corrected:
         return value, low, high
-    factor, stray = group_factor(way.group, LAW_GROUP)
+    factor, stray = grid.factor()
     wide = NormalDist().inv_cdf((1 + level) / 2) * stray
     above = np.exp(np.hypot(np.log(high / value), wide))
     positive = np.where(low > 0, low, value)
