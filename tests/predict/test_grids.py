@@ -31,7 +31,9 @@ def test_the_table_is_that_of_the_formats(name: str) -> None:
     found, format = grid(name), parse_format(name)
     assert (found.bits, found.group_size) == (format.bits, format.group_size)
     assert found.stored == pytest.approx(bits_per_weight(4096, format, rows=4096), rel=1e-5)
-    assert found.error == pytest.approx(measured(name), rel=0.2 if "tensor" in name else 0.07 if "row" in name else 0.03)
+    assert found.error == pytest.approx(
+        measured(name), rel=0.2 if "tensor" in name else 0.07 if "row" in name else 0.03
+    )
 
 
 def test_every_family_is_in_the_table() -> None:
