@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 import bitlaw
 from bitlaw.errors import InputError, NonFiniteError
-from bitlaw.quantize import needs_calibration
 from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
 from bitlaw.suites import SuiteCheckpoint
-from bitlaw.sweep import sweep
+from bitlaw.sweep import reads_calibration, sweep
 from bitlaw.text import Windows
 from bitlaw.workers import Report
 
@@ -39,8 +38,8 @@ class Job:
         return f"{self.checkpoint.checkpoint.model} step {self.checkpoint.checkpoint.step}"
 
     def asked(self, variant: Variant) -> Asked:
-        """What is asked of one variant; a variant that looks at weights only has no calibration text."""
-        calibrated = needs_calibration(variant)
+        """What is asked of one variant; one that looks at no calibration text has none."""
+        calibrated = reads_calibration(variant)
         return Asked(
             checkpoint=self.checkpoint.checkpoint,
             variant=variant,

@@ -4,6 +4,7 @@
 methods = ["nearest", "gptq"]        every method with every bit width
 bits = [2, 3, 4]
 group_size = 128
+activations = ["none", "int8_token"]  every one of them with each of these (docs/activations.md); kv_cache too
 evaluation = "sample:evaluation"
 calibration = "sample:train"
 
@@ -13,6 +14,7 @@ damping = 0.01
 [[measure.variants]]                 single variants beside the product above
 method = "gptq"
 format = "int4_g32_sym"
+activations = "int8_token"
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from bitlaw.formats.integer import IntegerFormat, whole_bits
 from bitlaw.quantize import make_variant
 from bitlaw.quantize.scalars import scalar
 from bitlaw.records import Scalar, Variant
+from bitlaw.sweep import parse_activations, parse_kv_cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class MeasurePlan:
     batch_windows: int = 32
 
     def __post_init__(self) -> None:
-        if not any(v.method != "none" for v in self.variants):
+        if all(v.is_baseline for v in self.variants):
             raise InputError("The plan names no quantized variant. Give methods and bits, or variants.")
         for name, least in (
             ("evaluation_windows", 0),
@@ -65,7 +68,10 @@ class MeasurePlan:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"{name}={value!r} is not usable. Give a whole number of at least {least}.")
-        unique = {(v.method, v.format, tuple(sorted(v.options.items()))): v for v in (Variant(), *self.variants)}
+        unique = {
+            (v.method, v.format, v.activations, v.kv_cache, tuple(sorted(v.options.items()))): v
+            for v in (Variant(), *self.variants)
+        }
         object.__setattr__(self, "variants", tuple(unique.values()))
 
     @classmethod
@@ -76,13 +82,16 @@ class MeasurePlan:
         bits: Iterable[int | str] = (),
         group_size: int = 128,
         symmetric: bool = False,
+        activations: str | Iterable[str] = "none",
+        kv_cache: str | Iterable[str] = "none",
         variants: Iterable[str | Mapping[str, Any]] = (),
         options: Mapping[str, Mapping[str, Scalar]] | None = None,
         **settings: Any,
     ) -> MeasurePlan:
-        """Return the plan of every method with every integer width, and of single variants.
+        """Return the plan of every method with every integer width, activation format and cache format; and of single variants.
 
-        variants: mappings with method, format and options, or lines such as `gptq int4_g32 damping=0.1`.
+        variants: mappings with method, format, options, activations and kv_cache, or lines such as
+        `gptq int4_g32 damping=0.1 activations=int8_token`; `none none activations=int8_token` leaves the weights alone.
         options: method -> its options, for the product. settings: other fields of MeasurePlan.
         Raises UnknownName or InputError for anything that no part of bitlaw knows.
         """
@@ -94,7 +103,15 @@ class MeasurePlan:
                     f"Options for {method!r} are given, but the plan's methods are {', '.join(chosen) or 'none'}."
                 )
         formats = [IntegerFormat(bits=whole_bits(b), group_size=group_size, symmetric=symmetric) for b in bits]
-        product = [make_variant(m, f, given.get(m)) for m in chosen for f in formats]
+        rounded = [(a, c) for a in _listed(activations) for c in _listed(kv_cache)]
+        product = [
+            _with_rounding(make_variant(m, f, given.get(m)), a, c) for m in chosen for f in formats for a, c in rounded
+        ]
+        if not product and rounded != [("none", "none")]:
+            raise InputError(
+                "activations and kv_cache belong to methods and bits here. For weights as they are, give the variant "
+                "'none none activations=int8_token'."
+            )
         known = [f.name for f in dataclasses.fields(cls) if f.name != "variants"]
         for name in settings:
             if name not in known:
@@ -102,7 +119,8 @@ class MeasurePlan:
         return cls(variants=(*product, *map(_variant, variants)), **settings)
 
 
-PRODUCT_SETTINGS = ("methods", "bits", "group_size", "symmetric", "variants")
+PRODUCT_SETTINGS = ("methods", "bits", "group_size", "symmetric", "activations", "kv_cache", "variants")
+ROUNDING = ("activations", "kv_cache")
 
 
 def read_plan(plan: str | Path) -> dict[str, Any]:
@@ -140,11 +158,34 @@ def measure_plan(tables: Mapping[str, Any]) -> MeasurePlan:
 
 def _variant(given: str | Mapping[str, Any]) -> Variant:
     if isinstance(given, Mapping):
-        return make_variant(given.get("method", ""), given.get("format", "none"), given.get("options"))
-    words = given.split()
-    if len(words) < 2 or not all("=" in word for word in words[2:]):
+        for name in given:
+            if name not in ("method", "format", "options", *ROUNDING):
+                raise UnknownName("key of a variant", name, ["method", "format", "options", *ROUNDING])
+        method, format, options = given.get("method", ""), given.get("format", "none"), dict(given.get("options") or {})
+        rounding = [str(given.get(name, "none")) for name in ROUNDING]
+    else:
+        words = given.split()
+        if len(words) < 2 or not all("=" in word for word in words[2:]):
+            raise InputError(
+                f"Variant {given!r} is not of the form 'method format option=value ...', such as 'gptq int4_g32 damping=0.1'."
+            )
+        pairs = dict(word.split("=", 1) for word in words[2:])
+        rounding = [pairs.pop(name, "none") for name in ROUNDING]
+        method, format, options = words[0], words[1], {name: scalar(value) for name, value in pairs.items()}
+    if method == "none" and (format != "none" or options):
         raise InputError(
-            f"Variant {given!r} is not of the form 'method format option=value ...', such as 'gptq int4_g32 damping=0.1'."
+            f"Method 'none' leaves the weights alone: format {format!r} and options {options} cannot be used. "
+            "Give 'none none activations=int8_token', or a method such as nearest."
         )
-    pairs = (word.split("=", 1) for word in words[2:])
-    return make_variant(words[0], words[1], {name: scalar(value) for name, value in pairs})
+    return _with_rounding(make_variant(method, format, options), *rounding)
+
+
+def _with_rounding(variant: Variant, activations: str, kv_cache: str) -> Variant:
+    """Return the variant with activation and cache formats. Raises InputError for names that are none."""
+    parse_activations(activations)
+    parse_kv_cache(kv_cache)
+    return dataclasses.replace(variant, activations=activations, kv_cache=kv_cache)
+
+
+def _listed(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))

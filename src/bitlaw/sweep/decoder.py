@@ -8,6 +8,7 @@ table of names, and the arithmetic is transformers' own.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bitlaw.errors import CheckpointError
+from bitlaw.errors import CheckpointError, InputError
+
+CACHE_KEYWORDS = ("past_key_values", "layer_past", "past_key_value")
+"""What the families of transformers call a block's key-value cache."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,32 @@ class Decoder:
         return entered[0]
 
     @torch.no_grad()
-    def run_block(self, index: int, hidden: torch.Tensor) -> torch.Tensor:
-        """Run one block. hidden [B, T, H] -> [B, T, H]; windows of this shape must have been embedded before."""
+    def run_block(self, index: int, hidden: torch.Tensor, cache: object | None = None) -> torch.Tensor:
+        """Run one block. hidden [B, T, H] -> [B, T, H]; windows of this shape must have been embedded before.
+
+        cache: what attention hands keys and values to (`update(keys, values, ...)`) and reads them back from.
+        """
         call = self._calls[tuple(hidden.shape[:2])][index]
+        if cache is not None:
+            call = self._with_cache(index, call, cache)
         output = self.blocks[index](hidden, *call.arguments, **call.keywords)
         result: torch.Tensor = output[0] if isinstance(output, tuple) else output
         return result
+
+    def _with_cache(self, index: int, call: BlockCall, cache: object) -> BlockCall:
+        """Return the call with the cache where this family's block takes it. Raises InputError if it takes none."""
+        block = self.blocks[index]
+        parameters = list(inspect.signature(block.forward).parameters)
+        for keyword in CACHE_KEYWORDS:
+            place = parameters.index(keyword) - 1 if keyword in parameters else len(call.arguments)
+            if place < len(call.arguments):
+                return BlockCall((*call.arguments[:place], cache, *call.arguments[place + 1 :]), call.keywords)
+            if keyword in parameters or keyword in call.keywords:
+                return BlockCall(call.arguments, {**call.keywords, keyword: cache})
+        raise InputError(
+            f"{self.block_name(index)} ({type(block).__name__}) takes no key-value cache: none of "
+            f"{', '.join(CACHE_KEYWORDS)} is among its arguments ({', '.join(parameters)}). Leave kv_cache at none."
+        )
 
     @torch.no_grad()
     def head(self, ids: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:

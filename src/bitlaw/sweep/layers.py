@@ -46,7 +46,7 @@ def input_groups(decoder: Decoder, index: int, hidden: torch.Tensor) -> list[lis
                 return
         seen.append((inputs, [layer]))
 
-    with _watched(linear_layers(decoder, index), note):
+    with watched(linear_layers(decoder, index), note):
         decoder.run_block(index, hidden)
     return [members for _, members in seen]
 
@@ -76,9 +76,9 @@ def collect(
     behind = []
     for number, hidden in enumerate(stream):
         if full_precision is not None:
-            with _watched(firsts, lambda layer, inputs: beside.update({layer.name: inputs})):
+            with watched(firsts, lambda layer, inputs: beside.update({layer.name: inputs})):
                 decoder.run_block(index, full_precision[number])
-        with replaced_weights(linear_layers(decoder, index), weights or {}), _watched(firsts, note):
+        with replaced_weights(linear_layers(decoder, index), weights or {}), watched(firsts, note):
             behind.append(decoder.run_block(index, hidden))
     return statistics, behind
 
@@ -99,7 +99,9 @@ def replaced_weights(layers: Sequence[LinearLayer], weights: Mapping[str, torch.
 
 
 @contextmanager
-def _watched(layers: Sequence[LinearLayer], note: Callable[[LinearLayer, torch.Tensor], None]) -> Iterator[None]:
+def watched(layers: Sequence[LinearLayer], note: Callable[[LinearLayer, torch.Tensor], None]) -> Iterator[None]:
+    """Call `note(layer, inputs)` whenever one of the layers is about to read its inputs."""
+
     def hook(layer: LinearLayer) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         return lambda _, inputs: note(layer, inputs[0])
 
