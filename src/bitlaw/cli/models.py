@@ -157,6 +157,12 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window-tokens", type=int, help="tokens of a window (default: the model's own length, at most 2048)"
     )
+    parser.add_argument(
+        "--foreign", action="append", default=[], metavar="NAME=FOLDER",
+        help="score a model that another tool quantized (GPTQ, AWQ, compressed-tensors, bitsandbytes, HQQ, torchao)",
+    )  # fmt: skip
+    parser.add_argument("--of", default="", metavar="MODEL@STEP", help="the 16-bit original of --foreign")
+    parser.add_argument("--foreign-bits", type=float, default=0.0, help="bits per weight where the folder does not say")
     parser.add_argument("--models", nargs="+", default=[], help="only these models of the suite")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="weights and activations")
     parser.add_argument(
@@ -177,6 +183,10 @@ def _run_measure(given: argparse.Namespace) -> Any:
 
     settings = {name: getattr(given, name) for name in PLAN_FLAGS if getattr(given, name) is not None}
     flags = given.methods or given.bits or given.variant or given.activations or given.kv_cache
+    if given.foreign:
+        return _run_foreign(given, flags)
+    if given.of or given.foreign_bits:
+        raise InputError("--of and --foreign-bits say something of --foreign NAME=FOLDER, which is not given.")
     if given.plan and flags:
         raise InputError("--plan already names the variants. Give either --plan or --methods, --bits and --variant.")
     if given.plan:
@@ -205,6 +215,26 @@ def _run_measure(given: argparse.Namespace) -> Any:
             shard=given.shard,
             ray=given.ray,
             progress=progress,
+        )
+    return {**summary.to_dict(), "store": given.store}
+
+
+def _run_foreign(given: argparse.Namespace, flags: Any) -> Any:
+    from bitlaw.measure.foreign import foreign_model, measure_foreign
+
+    if given.plan or flags or given.models:
+        raise InputError("--foreign is measured by itself, without --plan, --methods, --bits, --variant and --models.")
+    texts = ("evaluation", "evaluation_windows", "window_tokens")
+    with open_progress(given.progress) as progress:
+        summary = measure_foreign(
+            given.suite,
+            [foreign_model(text, bits=given.foreign_bits) for text in given.foreign],
+            given.store,
+            of=given.of,
+            device=given.device,
+            dtype=given.dtype,
+            progress=progress,
+            **{name: getattr(given, name) for name in texts if getattr(given, name) is not None},
         )
     return {**summary.to_dict(), "store": given.store}
 
@@ -238,6 +268,7 @@ What the store already holds is skipped, so the same command goes on after an in
   bitlaw measure runs/tiny --store tiny.db --plan tiny
   bitlaw measure runs/tiny --store tiny.db --methods gptq --bits 4 8 --activations none int8_token --kv-cache int8_token
   bitlaw measure runs/tiny --store tiny.db --variant 'none none activations=int8_token'
+  bitlaw measure runs/tiny --store tiny.db --foreign gptq-w4=their-folder --of neox-397k@1221
   bitlaw measure checkpoints/ --store my.db --variant 'gptq int4_g32_sym order=activation' --evaluation wiki.txt
 
 GPTQ's options (gptq.NAME=VALUE): scales dynamic|static, damping, order none|activation, upstream quantized|full_precision,

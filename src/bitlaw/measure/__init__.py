@@ -2,6 +2,7 @@
 
 plan.py      what to measure: variants, texts, windows; read from TOML or made by flags
 job.py       one checkpoint with all its missing variants -> measurements; runs anywhere, writes nothing
+foreign.py   what other tools quantized, beside its 16-bit original
 running.py   skip what the store has, run jobs here, in processes or on Ray, store each result as it comes
 """
 

@@ -126,14 +126,15 @@ def _measure(
             progress.log(f"{outcome.task.name}: {outcome.error}")
         done = outcome.result or []
         store.add(done)
-        _count(summary, done, progress)
+        count_outcomes(summary, done, progress)
         progress.update("measure", done=summary.measured + summary.failed, total=total, note=outcome.task.name)
     if first_error is not None:
         raise first_error
     return summary
 
 
-def _count(summary: MeasureSummary, done: Sequence[Measurement], progress: Progress) -> None:
+def count_outcomes(summary: MeasureSummary, done: Sequence[Measurement], progress: Progress) -> None:
+    """Add measurements to a summary, and a line for each that failed."""
     for m in done:
         if m.seen.state == "ok":
             summary.measured += 1
@@ -170,7 +171,7 @@ class _Texts:
     def of(self, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
         """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
         plan = self._plan
-        length = plan.window_tokens or min(_longest_input(checkpoint), LONGEST_WINDOW)
+        length = window_length(plan.window_tokens, checkpoint)
         key = _tokenizer_hash(checkpoint.tokenizer_folder), length
         if key not in self._made:
             tokenizer = checkpoint.load_tokenizer()
@@ -189,9 +190,11 @@ class _Texts:
         return self._made[key]
 
 
-def _longest_input(checkpoint: SuiteCheckpoint) -> int:
+def window_length(asked: int, checkpoint: SuiteCheckpoint) -> int:
+    """Return the tokens of a window: as asked, or for 0 the model's own length, at most LONGEST_WINDOW."""
     config = json.loads((checkpoint.path / "config.json").read_text())
-    return int(config.get("max_position_embeddings") or config.get("n_positions") or LONGEST_WINDOW)
+    own = int(config.get("max_position_embeddings") or config.get("n_positions") or LONGEST_WINDOW)
+    return asked or min(own, LONGEST_WINDOW)
 
 
 def _tokenizer_hash(folder: Path) -> str:

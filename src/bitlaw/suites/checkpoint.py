@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +64,7 @@ class SuiteCheckpoint:
                 f"{self.expected_sha256[:12]}. Restore them, or correct weights_sha256."
             )
         tokenizer = self.load_tokenizer()
-        model: Any = _load_model(self.path, dtype)
+        model: Any = load_causal_model(self.path, dtype)
         rows = int(model.get_input_embeddings().weight.shape[0])
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= rows:
@@ -85,7 +86,13 @@ def read_family(folder: Path) -> str:
     return str(family)
 
 
-def _load_model(folder: Path, dtype: str | torch.dtype) -> PreTrainedModel:
+def load_causal_model(
+    folder: Path, dtype: str | torch.dtype, *, device_map: Mapping[str, str] | None = None
+) -> PreTrainedModel:
+    """Return the model of a folder as transformers loads it, quantized ones too; `device_map` needs accelerate.
+
+    Raises CheckpointError for weights that are not whole or not all there, ImportError where a package is missing.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -94,12 +101,15 @@ def _load_model(folder: Path, dtype: str | torch.dtype) -> PreTrainedModel:
     loader: Any = AutoModelForCausalLM  # transformers gives neither of them types
     logging: Any = transformers_logging
     kind: Any = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    places = {} if device_map is None else {"device_map": dict(device_map)}
     bars = logging.is_progress_bar_enabled()
     verbosity = logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what it would warn of is raised below
     try:
-        model, report = loader.from_pretrained(folder, dtype=kind, local_files_only=True, output_loading_info=True)
+        model, report = loader.from_pretrained(
+            folder, dtype=kind, local_files_only=True, output_loading_info=True, **places
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"Cannot load {folder}: {str(error).splitlines()[0]}") from error
     finally:

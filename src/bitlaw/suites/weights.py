@@ -59,8 +59,16 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def read_shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
-    """Return tensor name -> shape from a file's header. Raises CheckpointError when the file is not whole."""
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """A tensor as a file's header tells it: its shape and the bytes it takes."""
+
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+def read_header(file: Path) -> Mapping[str, StoredTensor]:
+    """Return tensor name -> what is stored, from a file's header. Raises CheckpointError when the file is not whole."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -69,12 +77,22 @@ def read_shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
         tensors = json.loads(header)
         tensors.pop("__metadata__", None)
         end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-        shapes = {name: tuple(entry["shape"]) for name, entry in tensors.items()}
+        stored = {
+            name: StoredTensor(
+                shape=tuple(entry["shape"]), size_bytes=entry["data_offsets"][1] - entry["data_offsets"][0]
+            )
+            for name, entry in tensors.items()
+        }
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{file} has no readable safetensors header: truncated, or not such a file.") from error
     if size != 8 + length + end:
         raise CheckpointError(f"{file} is truncated: {size} bytes where its header says {8 + length + end}.")
-    return shapes
+    return stored
+
+
+def read_shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
+    """Return tensor name -> shape from a file's header. Raises CheckpointError when the file is not whole."""
+    return {name: stored.shape for name, stored in read_header(file).items()}
 
 
 def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> ParameterCount:
@@ -88,6 +106,11 @@ def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> ParameterCount:
 def folder_shapes(folder: Path) -> Mapping[str, tuple[int, ...]]:
     """Return tensor name -> shape over all weight files of a checkpoint."""
     return {name: shape for file in weight_files(folder) for name, shape in read_shapes(file).items()}
+
+
+def folder_bytes(folder: Path) -> Mapping[str, int]:
+    """Return tensor name -> bytes over all weight files of a checkpoint."""
+    return {name: stored.size_bytes for file in weight_files(folder) for name, stored in read_header(file).items()}
 
 
 def weights_sha256(folder: Path) -> str:

@@ -1,0 +1,334 @@
+"""A checkpoint that another tool quantized, measured as a variant of its 16-bit original on the same tokens.
+
+transformers loads both, with the kernels the tool brings; both read the same windows, side by side, so QiD is paired as
+everywhere else. What cannot be read off in one way for all tools is looked at from outside: the weights a layer computes
+with are its outputs for the identity matrix, and the bits it takes are those of its tensors in the files.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import bitlaw
+from bitlaw.errors import CheckpointError, InputError, MeasurementError, NonFiniteError
+from bitlaw.measure.job import SMALL_PARAMETERS, choose_device, device_name
+from bitlaw.measure.plan import MeasurePlan
+from bitlaw.measure.running import MeasureSummary, count_outcomes, window_length
+from bitlaw.progress import Progress
+from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
+from bitlaw.store import Store, open_store
+from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
+from bitlaw.suites.checkpoint import load_causal_model
+from bitlaw.suites.foreign import ForeignFormat, read_config, read_foreign_format
+from bitlaw.suites.weights import folder_bytes, weights_sha256
+from bitlaw.sweep import Decoder
+from bitlaw.sweep.layers import LinearLayer, linear_layers
+from bitlaw.sweep.score import Tally, reference
+from bitlaw.text import Windows, load_tokenizer, open_text, token_windows
+
+METHOD = "foreign"
+SAME_WEIGHT = 2.0**-8  # relative difference up to which a weight was only cast to 16 bits
+MUST_AGREE = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignModel:
+    """A folder that another tool wrote, under a name of the user's. `bits` 0 means what the folder says of itself."""
+
+    name: str
+    folder: Path
+    bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InputError(f"The quantized model in {self.folder} needs a name, such as gptq-w4={self.folder}.")
+        if not 0.0 <= self.bits <= 16.0:
+            raise InputError(f"bits={self.bits} of {self.name!r} is not a width. Give above 0, at most 16.")
+
+
+def measure_foreign(
+    suite: Suite | str | Path,
+    models: Sequence[ForeignModel],
+    store: Store | str | Path,
+    *,
+    of: str = "",
+    evaluation: str = MeasurePlan.evaluation,
+    evaluation_windows: int = MeasurePlan.evaluation_windows,
+    window_tokens: int = MeasurePlan.window_tokens,
+    batch_windows: int = MeasurePlan.batch_windows,
+    device: str = "auto",
+    dtype: str = "float32",
+    progress: Progress | None = None,
+) -> MeasureSummary:
+    """Score models that other tools quantized beside the suite's checkpoint `of` (`MODEL@STEP`) and store the records.
+
+    `of` may leave out the step (the last one) or be empty where the suite has one model. The 16-bit original is stored
+    too, unless the store has it; what it has is skipped. With the same evaluation text and windows the records stand
+    beside those of `measure`. A model that fails while it is scored is stored as failed with the reason.
+    Raises InputError before anything is scored for a folder of another model or vocabulary, one that does not say its
+    bits, and a package that is missing to load one.
+    """
+    of_suite = suite if isinstance(suite, Suite) else open_suite(suite)
+    original = find_original(of_suite, of)
+    where = choose_device(device)
+    progress = progress or Progress()
+    variants = [(model, foreign_variant(original, model)) for model in models]
+    windows = token_windows(
+        original.load_tokenizer(),
+        open_text(evaluation),
+        window_length(window_tokens, original),
+        windows=evaluation_windows or None,
+    )
+    of_suite.check_no_overlap(windows)
+    opened = store if isinstance(store, Store) else open_store(store)
+    summary = MeasureSummary()
+    try:
+        held = opened.keys(state="ok")
+        asked = [(model, _asked(original, variant, windows)) for model, variant in variants]
+        missing = [(model, a) for model, a in asked if a.key not in held]
+        summary.skipped = len(asked) - len(missing)
+        if not missing:
+            return summary
+        truth, _ = original.load(where, dtype)
+        for number, (model, question) in enumerate(missing):
+            started = time.perf_counter()
+            base, seen = _measure_one(truth, original, model, windows, batch_windows, where, dtype)
+            made = _made(where, dtype, time.perf_counter() - started, read_foreign_format(model.folder))
+            done = [Measurement(asked=question, seen=seen, made=made)]
+            baseline = _asked(original, Variant(), windows)
+            if base is not None and baseline.key not in opened.keys(state="ok"):
+                done.insert(0, Measurement(asked=baseline, seen=base, made=made))
+            opened.add(done)
+            count_outcomes(summary, done, progress)
+            progress.update("measure", done=number + 1, total=len(missing), note=model.name)
+    finally:
+        if opened is not store:
+            opened.close()
+    return summary
+
+
+def foreign_model(text: str, *, bits: float = 0.0) -> ForeignModel:
+    """Return the model of `NAME=FOLDER`. Raises InputError for another form and a folder that is not there."""
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise InputError(f"{text!r} is not of the form NAME=FOLDER, such as gptq-w4=quantized/gptq-w4.")
+    if not Path(folder).is_dir():
+        raise InputError(f"No folder {folder}. Give the folder of a quantized model on this machine.")
+    return ForeignModel(name=name, folder=Path(folder), bits=bits)
+
+
+def find_original(suite: Suite, of: str) -> SuiteCheckpoint:
+    """Return the checkpoint of `MODEL@STEP`; no step means the last one, nothing at all the only model."""
+    name, at, step = of.partition("@")
+    if not name and len(suite.models) > 1:
+        raise InputError(
+            f"Suite {suite.name!r} has several models. Say which the original is, such as {suite.models[0]}@STEP."
+        )
+    name = name or suite.models[0]
+    if name not in suite.models:
+        raise InputError(f"Suite {suite.name!r} has no model {name!r}. Its models: {', '.join(suite.models)}.")
+    found = {c.described.step: c for c in suite.checkpoints if c.described.model == name}
+    if not at:
+        return found[max(found)]
+    if not step.isdigit() or int(step) not in found:
+        raise InputError(f"Model {name!r} has no step {step!r}. Its steps: {', '.join(map(str, sorted(found)))}.")
+    return found[int(step)]
+
+
+def foreign_variant(original: SuiteCheckpoint, model: ForeignModel) -> Variant:
+    """Return a folder as a variant of the original, after checking that it is one and that it can be loaded here."""
+    described = read_foreign_format(model.folder)
+    _check_same_model(original, model.folder)
+    _check_packages(described, model.folder)
+    bits = model.bits or described.told.bits
+    if not bits:
+        raise InputError(
+            f"{model.folder} ({described.name}) does not say its bits per weight. Give them: --foreign-bits 4."
+        )
+    return Variant(
+        method=METHOD,
+        format=described.name,
+        bits=bits,
+        group_size=described.told.group_size,
+        options={
+            "name": model.name,
+            "tool": described.tool,
+            "tool_version": described.version,
+            "weights_sha256": weights_sha256(model.folder),
+        },
+    )
+
+
+def _check_same_model(original: SuiteCheckpoint, folder: Path) -> None:
+    ours, theirs = read_config(original.path), read_config(folder)
+    for key in MUST_AGREE:
+        if ours.get(key) != theirs.get(key):
+            raise InputError(
+                f"{folder} is not a quantized {original.described.model}: {key} is {theirs.get(key)!r}, that of the "
+                f"original {ours.get(key)!r}. Name the original it was made from."
+            )
+    if not (folder / "tokenizer.json").is_file():
+        return
+    if load_tokenizer(folder).get_vocab() != original.load_tokenizer().get_vocab():
+        raise InputError(
+            f"The tokenizer in {folder} has another vocabulary than that of {original.described.model}, so the same "
+            "text would not be the same tokens. Name the original it was made from."
+        )
+
+
+def _check_packages(described: ForeignFormat, folder: Path) -> None:
+    lacking = [p for p in described.packages.split() if importlib.util.find_spec(p.replace("-", "_")) is None]
+    if lacking:
+        raise InputError(
+            f"Loading {folder} ({described.name}) needs {' and '.join(lacking)}. Run: pip install {' '.join(lacking)}"
+        )
+
+
+def _asked(original: SuiteCheckpoint, variant: Variant, windows: Windows) -> Asked:
+    return Asked(checkpoint=original.checkpoint, variant=variant, calibration=TextSet(), evaluation=windows.text_set)
+
+
+def _measure_one(
+    truth: nn.Module,
+    original: SuiteCheckpoint,
+    model: ForeignModel,
+    windows: Windows,
+    batch_windows: int,
+    device: str,
+    dtype: str,
+) -> tuple[Seen | None, Seen]:
+    """Return what was seen of the original (None if it could not be scored) and of the quantized model."""
+    described = read_foreign_format(model.folder)
+    mapped = {"": device} if "accelerate" in described.packages else None
+    try:
+        foreign: Any = load_causal_model(model.folder, dtype, device_map=mapped)
+    except ImportError as error:
+        raise InputError(
+            f"Loading {model.folder} ({described.name}) needs another package: {str(error).splitlines()[0]}"
+        ) from error
+    foreign = (foreign if mapped else foreign.to(device)).eval()
+    threads = torch.get_num_threads()
+    if device == "cpu" and original.described.parameters < SMALL_PARAMETERS:
+        torch.set_num_threads(1)  # the same sums, in the same order, as in `measure`
+    try:
+        base, tally = _score(truth, foreign, windows, batch_windows, device)
+        bytes_scored = int(windows.bytes_scored.sum())
+        layers = _block_layers(truth)
+        facts: Mapping[str, Any] = {**asdict(tally), **_weights_seen(layers, foreign)}
+        return (
+            Seen(**asdict(base), bits_per_weight=16.0, bytes_scored=bytes_scored),
+            Seen(**facts, bits_per_weight=_stored_bits(model.folder, layers), bytes_scored=bytes_scored),
+        )
+    except CheckpointError:
+        raise
+    except MeasurementError as error:
+        return None, Seen(state="failed", reason=str(error))
+    except Exception as error:  # whatever a tool's own kernels raise is this model's failure and no other's
+        return None, Seen(state="failed", reason=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}")
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def _score(truth: Any, foreign: Any, windows: Windows, batch_windows: int, device: str) -> tuple[Tally, Tally]:
+    """Return the sums of both models over all windows."""
+    ids = torch.from_numpy(windows.ids.astype(np.int64)).to(device)
+    base, tally = Tally(), Tally()
+    for start in range(0, len(ids), batch_windows):
+        chunk = ids[start : start + batch_windows]
+        logits = truth(input_ids=chunk, use_cache=False).logits
+        theirs = foreign(input_ids=chunk, use_cache=False).logits
+        scored = reference(logits, chunk)
+        base.add(None, scored)
+        tally.add(theirs, scored)
+    for who, counted in (("16-bit original", base), ("quantized model", tally)):
+        if counted.non_finite_tokens:
+            raise NonFiniteError(
+                f"the {who} has a non-finite loss on {counted.non_finite_tokens} of {counted.tokens_scored} tokens"
+            )
+    return base, tally
+
+
+def _block_layers(model: nn.Module) -> list[LinearLayer]:
+    decoder = Decoder(model)
+    return [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
+
+
+@torch.no_grad()
+def effective_weight(module: Any, in_features: int, *, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """Return the weights a linear layer of any kind computes with, [out, in] float32: its outputs for the identity.
+
+    Rounding the inputs of a layer (W8A8) does not change them: a row of the identity is one largest value and zeros.
+    """
+    bias, module.bias = getattr(module, "bias", None), None
+    try:
+        outputs: torch.Tensor = module(torch.eye(in_features, dtype=dtype, device=device)[None])[0]
+    finally:
+        module.bias = bias
+    return outputs.T.float()
+
+
+def _weights_seen(layers: Sequence[LinearLayer], foreign: Any) -> dict[str, Any]:
+    """Return how many layers and parameters differ from the original by more than a cast, and the SQNR over all."""
+    count = parameters = 0
+    signal = noise = 0.0
+    for layer in layers:
+        weight = layer.module.weight.data.float()
+        found = effective_weight(
+            foreign.get_submodule(layer.name), weight.shape[1], dtype=foreign.dtype, device=str(weight.device)
+        )
+        if found.shape != weight.shape:
+            raise CheckpointError(f"{layer.name} is {list(found.shape)} there, {list(weight.shape)} in the original.")
+        signal += float(weight.double().square().sum())
+        if torch.allclose(found, weight, rtol=SAME_WEIGHT, atol=0.0):
+            continue
+        count += 1
+        parameters += weight.numel()
+        noise += float((found - weight).double().square().sum())
+    return {
+        "quantized_layers": count,
+        "quantized_parameters": parameters,
+        "sqnr_db": float(10.0 * np.log10(signal / noise)) if noise else float("inf"),
+    }
+
+
+def _stored_bits(folder: Path, layers: Sequence[LinearLayer]) -> float | None:
+    """Return the bits that the layers' tensors take in the files, biases apart, over their weights; None if not found."""
+    sizes = folder_bytes(folder)
+    bits = 0
+    for layer in layers:
+        own = [n for name, n in sizes.items() if name.startswith(f"{layer.name}.") and name != f"{layer.name}.bias"]
+        if not own:
+            return None
+        bits += 8 * sum(own)
+    return bits / sum(layer.module.weight.numel() for layer in layers)
+
+
+def _made(device: str, dtype: str, seconds: float, described: ForeignFormat) -> Made:
+    versions = []
+    for package in described.packages.split():
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            versions.append(package)
+    return Made(
+        bitlaw_version=bitlaw.__version__,
+        torch_version=torch.__version__,
+        transformers_version=version("transformers"),
+        device=device_name(device),
+        dtype=dtype,
+        kernel=", ".join(versions) or "torch",
+        seconds=seconds,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
