@@ -150,7 +150,14 @@ def _prepare(decoder: Decoder, tracks: Sequence[Track], calibration: torch.Tenso
 
 
 def _check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:
-    """Raise InputError now, not after an hour, if a format cannot serve a layer."""
+    """Raise InputError now, not after an hour, if a format cannot serve a layer, or there is none to serve."""
+    if not any(linear_layers(decoder, index) for index in range(len(decoder.blocks))):
+        for track in tracks:
+            if track.format is not None or track.activations is not None:
+                raise InputError(
+                    f"{track.variant.label} rounds linear layers, and there is no torch.nn.Linear in the blocks of "
+                    f"{type(decoder.model).__name__}. Only kv_cache can be measured on it."
+                )
     for index in range(len(decoder.blocks)):
         layers = linear_layers(decoder, index)
         for track in tracks:

@@ -105,7 +105,7 @@ class Track:
             **asdict(self.tally),
             quantized_layers=self.layers,
             quantized_parameters=self.quantized_parameters,
-            bits_per_weight=self.stored_bits / self.parameters,
+            bits_per_weight=self.stored_bits / self.parameters if self.parameters else 16.0,
             sqnr_db=None
             if self.format is None
             else 10.0 * float(torch.log10(torch.tensor(ratio, dtype=torch.float64))),
