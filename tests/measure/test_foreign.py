@@ -102,9 +102,30 @@ def test_the_original_is_measured_with_it_and_equals_itself(suite_folder: Path, 
 @pytest.mark.parametrize("bias", [True, False])
 def test_weights_are_found_from_outside(bias: bool) -> None:
     linear = nn.Linear(6, 3, bias=bias)
+    before = copy.deepcopy(linear.state_dict())
     found = effective_weight(linear, 6, dtype=torch.float32, device="cpu")
     assert torch.equal(found, linear.weight)
-    assert (linear.bias is not None) == bias
+    assert all(torch.equal(before[k], v) for k, v in linear.state_dict().items())
+
+
+def test_weights_are_found_where_a_bias_cannot_be_reached() -> None:
+    """A tool that hands out copies of its parameters: the bias is taken off the outputs."""
+
+    class Elsewhere(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(6, 3)
+
+        @property
+        def bias(self) -> torch.Tensor:
+            return self.inner.bias.detach().clone()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x)
+
+    module = Elsewhere()
+    found = effective_weight(module, 6, dtype=torch.float32, device="cpu")
+    torch.testing.assert_close(found, module.inner.weight.detach(), atol=1e-6, rtol=0)
 
 
 def config(folder: Path, quantization: object, **others: object) -> Path:

@@ -104,11 +104,11 @@ def measure_foreign(
         for number, (model, question) in enumerate(missing):
             started = time.perf_counter()
             base, seen = _measure_one(truth, original, model, windows, batch_windows, where, dtype)
-            made = _made(where, dtype, time.perf_counter() - started, read_foreign_format(model.folder))
+            made = _made(where, dtype, time.perf_counter() - started, read_foreign_format(model.folder).packages)
             done = [Measurement(asked=question, seen=seen, made=made)]
             baseline = _asked(original, Variant(), windows)
             if base is not None and baseline.key not in opened.keys(state="ok"):
-                done.insert(0, Measurement(asked=baseline, seen=base, made=made))
+                done.insert(0, Measurement(asked=baseline, seen=base, made=_made(where, dtype, made.seconds, "")))
             opened.add(done)
             count_outcomes(summary, done, progress)
             progress.update("measure", done=number + 1, total=len(missing), note=model.name)
@@ -271,11 +271,17 @@ def effective_weight(module: Any, in_features: int, *, dtype: torch.dtype, devic
 
     Rounding the inputs of a layer (W8A8) does not change them: a row of the identity is one largest value and zeros.
     """
-    bias, module.bias = getattr(module, "bias", None), None
+    bias = getattr(module, "bias", None)
+    kept = None if bias is None else bias.detach().clone()
     try:
+        if bias is not None:
+            bias.zero_()  # in place: tools that keep parameters elsewhere let none be taken away
         outputs: torch.Tensor = module(torch.eye(in_features, dtype=dtype, device=device)[None])[0]
+        if bias is not None and module.bias.any():  # it was a copy
+            outputs = outputs - module.bias
     finally:
-        module.bias = bias
+        if bias is not None:
+            bias.copy_(kept)
     return outputs.T.float()
 
 
@@ -315,9 +321,9 @@ def _stored_bits(folder: Path, layers: Sequence[LinearLayer]) -> float | None:
     return bits / sum(layer.module.weight.numel() for layer in layers)
 
 
-def _made(device: str, dtype: str, seconds: float, described: ForeignFormat) -> Made:
+def _made(device: str, dtype: str, seconds: float, packages: str) -> Made:
     versions = []
-    for package in described.packages.split():
+    for package in packages.split():
         try:
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:

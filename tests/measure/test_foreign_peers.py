@@ -1,0 +1,105 @@
+"""Real checkpoints of other tools, made here and measured beside their original. Run by scripts/test-peers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+
+from bitlaw.measure import MeasurePlan, measure
+from bitlaw.measure.foreign import ForeignModel, measure_foreign
+from bitlaw.records import Measurement
+from bitlaw.store import open_store
+
+# What the tools and transformers' loaders warn of is theirs.
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore")]
+ORIGINAL = "neox@20"
+
+
+@pytest.fixture(scope="module")
+def wide(suite_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite's texts and tokenizer with one model of width 128: bitsandbytes' CPU kernel fails below its block of 64."""
+    folder = tmp_path_factory.mktemp("wide")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model: Any = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=300, max_position_embeddings=32, **shape))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4.0)
+    model.save_pretrained(folder / "neox/step-20")
+    for file in (*(suite_folder / "tokenizer").iterdir(), suite_folder / "train.txt", suite_folder / "evaluation.txt"):
+        shutil.copy(file, folder if file.suffix == ".txt" else folder / "neox/step-20")
+    checkpoints = [{"path": "neox/step-20", "tokens": 1000}]
+    (folder / "suite.json").write_text(json.dumps({"bitlaw_suite": 1, "name": "wide", "checkpoints": checkpoints}))
+    return folder
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    return {"evaluation": str(folder / "evaluation.txt"), "evaluation_windows": 6}
+
+
+def measured(wide: Path, quantized: Path, store: Path, format: str) -> tuple[Measurement, Measurement]:
+    """The tool's checkpoint, and our nearest rounding to `format` of the same original on the same tokens."""
+    given = [ForeignModel(name="theirs", folder=quantized)]
+    summary = measure_foreign(wide, given, store, of=ORIGINAL, **settings(wide))
+    assert (summary.measured, summary.failed) == (2, 0), summary.failures
+    plan = MeasurePlan.make(variants=[f"nearest {format}"], **settings(wide), calibration=str(wide / "train.txt"))
+    measure(wide, plan, store, models=["neox"], workers=1)
+    with open_store(store) as opened:
+        (theirs,) = opened.read(method="foreign")
+        (ours,) = [m for m in opened.read(method="nearest") if m.asked.checkpoint.step == 20]
+    assert theirs.asked.evaluation == ours.asked.evaluation
+    return theirs, ours
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "bits", "format"),
+    [
+        ("W4A16", "compressed-tensors:int4_row_sym", 4.0, "int4_row_sym"),
+        ("W8A16", "compressed-tensors:int8_row_sym", 8.0, "int8_row_sym"),
+        ("W8A8", "compressed-tensors:int8_row_sym_a8", 8.0, "int8_row_sym"),
+    ],
+)
+def test_compressed_tensors(wide: Path, tmp_path: Path, scheme: str, name: str, bits: float, format: str) -> None:
+    """llm-compressor's data-free rounding. Its grid has one value more (-8), so its error is near ours and not equal."""
+    llmcompressor = pytest.importorskip("llmcompressor")
+    quantization = pytest.importorskip("llmcompressor.modifiers.quantization")
+    arguments = pytest.importorskip("compressed_tensors.quantization")
+    model = AutoModelForCausalLM.from_pretrained(wide / "neox/step-20", dtype=torch.float32)
+    weights = arguments.QuantizationArgs(num_bits=int(bits), type="int", symmetric=True, strategy="channel")
+    inputs = arguments.QuantizationArgs(num_bits=8, type="int", symmetric=True, strategy="token", dynamic=True)
+    group = arguments.QuantizationScheme(
+        targets=["Linear"], weights=weights, input_activations=inputs if scheme == "W8A8" else None
+    )
+    recipe = quantization.QuantizationModifier(config_groups={"g": group}, ignore=["embed_out", "lm_head"])
+    llmcompressor.oneshot(model=model, recipe=[recipe])
+    model.save_pretrained(tmp_path / "q", save_compressed=True)
+    theirs, ours = measured(wide, tmp_path / "q", tmp_path / "s.db", format)
+    assert (theirs.asked.variant.format, theirs.asked.variant.bits) == (name, bits)
+    assert theirs.seen.quantized_layers == 8
+    assert theirs.seen.sqnr_db == pytest.approx(ours.seen.sqnr_db, abs=1.5)
+    assert bits < (theirs.seen.bits_per_weight or 0.0) < bits + 7.0  # layers of 32 columns: scales and shapes weigh
+    assert theirs.qid == pytest.approx(ours.qid, abs=max(0.5 * abs(ours.qid), 6 * theirs.qid_se))
+
+
+def test_bitsandbytes_nf4(wide: Path, tmp_path: Path) -> None:
+    """The same table and blocks as ours; its CPU kernels keep scales in bfloat16, hence the tolerance."""
+    pytest.importorskip("bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        wide / "neox/step-20", dtype=torch.float32, device_map={"": "cpu"}, quantization_config=config
+    )
+    model.save_pretrained(tmp_path / "q")
+    theirs, ours = measured(wide, tmp_path / "q", tmp_path / "s.db", "nf4_g64")
+    variant = theirs.asked.variant
+    assert (variant.format, variant.bits, variant.group_size) == ("bitsandbytes:nf4_g64", 4.0, 64)
+    assert theirs.made.kernel.startswith("bitsandbytes ")
+    assert theirs.seen.quantized_layers == 8
+    assert theirs.seen.sqnr_db == pytest.approx(ours.seen.sqnr_db, abs=0.05)
+    assert theirs.qid == pytest.approx(ours.qid, abs=max(0.05 * abs(ours.qid), theirs.qid_se))
