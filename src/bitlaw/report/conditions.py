@@ -25,7 +25,7 @@ def conditions(experiment: Experiment) -> list[tuple[str, list[str]]]:
         one = getattr(m.asked, which)
         return f"{text_name(one)}, start token {one.beginning_of_sequence}, SHA-256 of the token ids {one.token_hash}"
 
-    quantized = [m for m in rows if m.asked.variant.method != "none"]
+    quantized = [m for m in rows if not m.asked.variant.is_baseline]
     calibrated = [m for m in quantized if m.asked.calibration.name != "none"]
     dates = sorted(m.made.date for m in rows if m.made.date)
     seconds = sum(m.made.seconds for m in rows)

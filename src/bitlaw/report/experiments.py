@@ -9,6 +9,7 @@ Nothing is averaged and nothing is dropped silently: `Experiment.left_out` says 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -20,13 +21,17 @@ from bitlaw.records import Measurement, TextSet, Variant
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Setup:
-    """A way of quantizing apart from the bit width; `label` is short and tells the setups of a page apart."""
+    """A way of quantizing apart from the bit width; `label` is short and tells the setups of a page apart.
+
+    `rounding` is what is rounded beside weights: `A:int8_token KV:int8_token`, or nothing.
+    """
 
     method: str
     family: str
     group_size: int
     options: str
     calibration: str
+    rounding: str = ""
     label: str = field(default="", compare=False)
 
 
@@ -73,6 +78,12 @@ def format_family(variant: Variant) -> str:
     return re.sub(rf"^([a-z]+){re.escape(f'{variant.bits:g}')}(?![0-9])", r"\1", variant.format)
 
 
+def rounding(variant: Variant) -> str:
+    """Return what a variant rounds beside weights, as its label says it; nothing for weights alone."""
+    weights = dataclasses.replace(variant, activations="none", kv_cache="none")
+    return variant.label.removeprefix(weights.label).strip()
+
+
 def setup_of(m: Measurement) -> Setup:
     """Return the setup of a measurement, without a label."""
     variant = m.asked.variant
@@ -82,6 +93,7 @@ def setup_of(m: Measurement) -> Setup:
         group_size=variant.group_size,
         options=json.dumps(dict(variant.options), sort_keys=True),
         calibration=text_name(m.asked.calibration),
+        rounding=rounding(variant),
     )
 
 
@@ -101,14 +113,14 @@ def _experiment(suite: str, text: str, rows: Sequence[Measurement]) -> Experimen
     for m in ok:
         if not m.asked.checkpoint.tokens:
             left_out["no training tokens known, or none yet: on no token axis (the table has it)"] += 1
-        if m.asked.variant.method != "none":
+        if not m.asked.variant.is_baseline:
             by_setup.setdefault(setup_of(m), []).append(m)
     setups = sorted(by_setup)
     labels = _labels(setups)
     return Experiment(
         suite=suite,
         evaluation=text,
-        baselines=tuple(m for m in ok if m.asked.variant.method == "none"),
+        baselines=tuple(m for m in ok if m.asked.variant.is_baseline),
         quantized={labels[s]: tuple(by_setup[s]) for s in setups},
         failed=tuple(m for m in rows if m.seen.state != "ok"),
         left_out=dict(left_out),
@@ -141,6 +153,8 @@ def _labels(setups: Sequence[Setup]) -> dict[Setup, Setup]:
                 words.append(f"{name}={own[name]}")
         if any(s.calibration != setup.calibration for s in rivals):
             words.append(f"calibrated on {setup.calibration}")
+        if setup.rounding:
+            words.append(setup.rounding)
         labelled[setup] = Setup(**{**vars(setup), "label": " ".join(words)})
     return labelled
 

@@ -134,7 +134,7 @@ def _section(
 def _cards(measurements: Sequence[Measurement], experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
     checkpoints = {(c.suite, c.model, c.step, c.commit) for c in (m.asked.checkpoint for m in measurements)}
     models = {(c.suite, c.model) for c in (m.asked.checkpoint for m in measurements)}
-    variants = {m.asked.variant.label for m in measurements if m.asked.variant.method != "none"}
+    variants = {m.asked.variant.label for m in measurements if not m.asked.variant.is_baseline}
     failed = sum(len(e.failed) for e in experiments)
     return [
         (str(len(models)), several(len(models), "model").split()[1]),

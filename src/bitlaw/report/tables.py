@@ -179,7 +179,7 @@ def measurement_table(experiment: Experiment) -> Table:
 
 def _measurement_row(m: Measurement) -> tuple[Cell, ...]:
     checkpoint, variant, seen = m.asked.checkpoint, m.asked.variant, m.seen
-    quantized = variant.method != "none"
+    quantized = not variant.is_baseline
     tokens = checkpoint.tokens
     loss_se, qid_se = _known(m, "loss_se"), _known(m, "qid_se")
     kl, agreement = _known(m, "kl"), _known(m, "agreement")
