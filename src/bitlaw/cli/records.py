@@ -44,7 +44,9 @@ def _run(given: argparse.Namespace) -> Any:
 
 def _text(data: Any) -> str:
     if isinstance(data, list):
-        columns = ("model", "step", "tokens", "method", "format", "state", "loss", "qid", "qid_se", "kl", "agreement")
+        rounded = [c for c in ("activations", "kv_cache") if any(row[c] != "none" for row in data)]
+        numbers = ("state", "loss", "qid", "qid_se", "kl", "agreement")
+        columns = ("model", "step", "tokens", "method", "format", *rounded, *numbers)
         return f"{table(data, columns)}\n{len(data)} measurements (--json prints every column)"
     return ", ".join(f"{name} {value}" for name, value in data.items())
 
