@@ -3,23 +3,30 @@
     python benchmarks/gptq_variants.py runs/demo/tiny gptq-variants.db
 
 QiDs are measurements kept in the store; running again measures only what is missing. Differences to the default are
-paired over the same windows, which sums in a store cannot give: the weights are made again (gptq_walk.py), scored
-window by window, and the script stops if their QiD is not the stored one.
+paired over the same windows, which sums in a store cannot give: while measuring, the nats of each window are noted and
+kept in <store>.windows.npz under the record's key.
 """
 
 import argparse
 import dataclasses
+import json
+import math
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
 
-import torch
-from gptq_walk import gptq_weights, paired, window_nats
+import numpy as np
 
 from bitlaw.measure import MeasurePlan, measure
 from bitlaw.progress import Progress
-from bitlaw.records import Measurement
+from bitlaw.records import Variant
 from bitlaw.store import open_store
-from bitlaw.suites import SuiteCheckpoint, open_suite
+from bitlaw.suites import Suite, open_suite
+from bitlaw.sweep.score import Reference, Tally
 from bitlaw.text import open_text, token_windows
 
 BITS = (2, 3, 4)
@@ -42,9 +49,7 @@ CHOICES = (
     Choice("`damping=0.001`", f"{DEFAULT} damping=0.001"),
     Choice("`damping=0.1`", f"{DEFAULT} damping=0.1"),
     Choice("`damping=1`", f"{DEFAULT} damping=1"),
-    Choice("`damping_rule=search`", f"{DEFAULT} damping_rule=search"),
     Choice("`order=activation`", f"{DEFAULT} order=activation"),
-    Choice("`order=activation scales=static`", f"{DEFAULT} order=activation scales=static"),
     Choice("`order=group_aware`", f"{DEFAULT} order=group_aware"),
     Choice("`upstream=full_precision`", f"{DEFAULT} upstream=full_precision"),
     Choice("`within_block=sequential`", f"{DEFAULT} within_block=sequential"),
@@ -54,21 +59,22 @@ CHOICES = (
     Choice("16 calibration windows", windows=16),
     Choice("calibration seed 1", seed=1),
     Choice("calibration seed 2", seed=2),
-    Choice("calibration seed 3", seed=3),
-    Choice("calibration seed 4", seed=4),
 )
 SEEDS = ("calibration seed", "default")
 
 
-def plans() -> dict[Choice, MeasurePlan]:
-    return {
-        choice: MeasurePlan.make(
-            variants=[choice.line.format(bits=bits) for bits in BITS],
-            calibration_windows=choice.windows,
-            calibration_seed=choice.seed,
-        )
-        for choice in CHOICES
-    }
+def variants(choice: Choice) -> tuple[Variant, ...]:
+    """The choice at every width."""
+    return MeasurePlan.make(variants=[choice.line.format(bits=bits) for bits in BITS]).variants[1:]
+
+
+def plans() -> list[MeasurePlan]:
+    """One plan for each calibration text, with the choices that use it."""
+    made = []
+    for windows, seed in dict.fromkeys((c.windows, c.seed) for c in CHOICES):
+        chosen = [v for c in CHOICES if (c.windows, c.seed) == (windows, seed) for v in variants(c)]
+        made.append(MeasurePlan(variants=tuple(chosen), calibration_windows=windows, calibration_seed=seed))
+    return made
 
 
 @dataclass
@@ -85,32 +91,72 @@ class Cell:
         return abs(self.difference) > 2 * self.difference_se
 
 
-def cells(checkpoint: SuiteCheckpoint, kept: dict[str, list[Measurement]]) -> dict[tuple[str, int], Cell]:
-    """Cells of one checkpoint by (label, bits)."""
-    model, tokenizer = checkpoint.load()
-    length = int(model.config.max_position_embeddings)
-    evaluation_text, calibration_text = open_text("sample:evaluation"), open_text("sample:train")
-    evaluation = torch.from_numpy(token_windows(tokenizer, evaluation_text, length, windows=256).ids).long()
-    base = window_nats(model, evaluation, {})
-    made: dict[tuple[str, int], Cell] = {}
-    first: dict[int, torch.Tensor] = {}
-    for choice, plan in plans().items():
-        texts = token_windows(tokenizer, calibration_text, length, windows=choice.windows, seed=choice.seed)
-        calibration = torch.from_numpy(texts.ids).long()
-        for variant, bits in zip(plan.variants[1:], BITS, strict=True):
-            nats = window_nats(model, evaluation, gptq_weights(model, variant, calibration))
-            first.setdefault(bits, nats)
-            difference, difference_se = paired(nats, first[bits], length - 1)
-            stored = next(
-                m
-                for m in kept[checkpoint.described.model]
-                if m.asked.variant == variant and m.asked.calibration.token_hash == texts.token_hash
-            )
-            again, _ = paired(nats, base, length - 1)
-            if abs(again - stored.qid) > max(2e-5, 0.02 * stored.qid_se):
-                raise SystemExit(f"{choice.label}, {bits} bits: {again} made again, {stored.qid} in the store")
-            made[choice.label, bits] = Cell(stored.qid, stored.qid_se, difference, difference_se)
+@contextmanager
+def noting_windows(noted: dict[float, Any]) -> Iterator[None]:
+    """Note nats of each window, [windows], of every variant scored meanwhile, by the sum that its record keeps."""
+    plain = Tally.add
+    parts: dict[int, list[Any]] = {}
+    kept: list[Tally] = []  # alive, so that no id comes twice
+
+    def add(self: Tally, logits: Any, base: Reference) -> None:
+        plain(self, logits, base)
+        if logits is not None:
+            chosen = logits[:, :-1].float().log_softmax(-1).gather(-1, base.targets.unsqueeze(-1)).squeeze(-1)
+            parts.setdefault(id(self), []).append(-chosen.double().sum(1).numpy())
+            kept.append(self)
+
+    with mock.patch.object(Tally, "add", add):
+        yield
+    noted.update({tally.nats: np.concatenate(parts[id(tally)]) for tally in kept})
+
+
+def paired(nats: Any, other: Any, tokens: int) -> tuple[float, float]:
+    """Mean of nats - other per token and its paired standard error; both [windows] of `tokens` scored tokens."""
+    difference = (nats - other) / tokens
+    return float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(len(difference))
+
+
+def measured(suite: Suite, model: str, file: str) -> dict[tuple[str, int], Cell]:
+    """Measure what is missing of a model's last checkpoint; return its cells by (label, bits)."""
+    windows_file = Path(f"{file}.windows.npz")
+    noted: dict[float, Any] = {}
+    for plan in plans():
+        with noting_windows(noted):
+            summary = measure(suite, plan, file, models=[model], workers=1, progress=Progress())
+        if summary.failed:
+            raise SystemExit("\n".join(summary.failures))
+    with open_store(file, create=False) as store:
+        kept = [m for m in store.read() if m.asked.checkpoint.model == model and m.asked.variant.method != "none"]
+    windows = dict(np.load(windows_file)) if windows_file.exists() else {}
+    windows |= {m.key: noted[m.seen.nats] for m in kept if m.seen.nats in noted}
+    np.savez_compressed(windows_file, **windows)
+    hashes = calibration_hashes(suite, model)
+    by_choice = {
+        (choice.label, bits): next(
+            m
+            for m in kept
+            if m.asked.variant == variant and m.asked.calibration.token_hash == hashes[choice.windows, choice.seed]
+        )
+        for choice in CHOICES
+        for variant, bits in zip(variants(choice), BITS, strict=True)
+    }
+    made = {}
+    for (label, bits), m in by_choice.items():
+        default = by_choice["default", bits]
+        tokens = m.asked.evaluation.window_tokens - 1
+        made[label, bits] = Cell(m.qid, m.qid_se, *paired(windows[m.key], windows[default.key], tokens))
     return made
+
+
+def calibration_hashes(suite: Suite, model: str) -> dict[tuple[int, int], str]:
+    """Hash of the calibration windows by (windows, seed), as `measure` cuts them."""
+    (checkpoint,) = (c for c in suite.checkpoints if c.described.model == model)
+    length = json.loads((checkpoint.path / "config.json").read_text())["max_position_embeddings"]
+    tokenizer, text = checkpoint.load_tokenizer(), open_text("sample:train")
+    return {
+        (windows, seed): token_windows(tokenizer, text, length, windows=windows, seed=seed).token_hash
+        for windows, seed in dict.fromkeys((c.windows, c.seed) for c in CHOICES)
+    }
 
 
 def show(by_model: dict[str, dict[tuple[str, int], Cell]]) -> None:
@@ -152,20 +198,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite")
     parser.add_argument("store")
-    parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     suite = open_suite(given.suite)
-    last = {c.described.model: c for c in suite.checkpoints}
+    by_size = sorted(suite.checkpoints, key=lambda c: (c.described.parameters, c.described.step))
+    last = {c.described.model: c for c in by_size}
     suite = dataclasses.replace(suite, checkpoints=tuple(last.values()))
-    for plan in plans().values():
-        summary = measure(suite, plan, given.store, workers=given.workers, progress=Progress())
-        if summary.failed:
-            raise SystemExit("\n".join(summary.failures))
-    kept: dict[str, list[Measurement]] = {}
-    with open_store(given.store, create=False) as store:
-        for m in store.read():
-            kept.setdefault(m.asked.checkpoint.model, []).append(m)
-    show({name: cells(checkpoint, kept) for name, checkpoint in last.items()})
+    show({name: measured(suite, name, given.store) for name in last})
 
 
 if __name__ == "__main__":
