@@ -176,3 +176,10 @@ def off_line(rows: Sequence[Row], place: tuple[str, int], way: str) -> float:
 def bottoms(rows: Sequence[Row]) -> dict[str, tuple[Row, Row]]:
     """Model -> the row with the least quantized loss, and the last one."""
     return {model: (min(path, key=lambda r: r.loss), path[-1]) for model, path in paths(rows).items()}
+
+
+def exact_ties(bits: int) -> float:
+    """Share of random groups whose largest weight, over a symmetric scale, is exactly halfway between two codes in float32."""
+    largest = np.abs(np.random.default_rng(0).normal(size=200_000).astype(np.float32))
+    top = np.float32(2**bits - 1)
+    return float(np.mean(largest / (2 * largest / top) == top / 2))

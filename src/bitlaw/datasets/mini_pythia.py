@@ -49,8 +49,12 @@ tokens are 4.4 passes. Sources: English Wikipedia 2015 (CC BY-SA 3.0), Project G
   decay and (partly) size are confounded. Use `learning_rate` in the records.
 - Text was repeated beyond 117M tokens (2.2 to 4.4 passes at the ends); QiD is on unseen text, but training is not of one pass.
 - Column `kernel` says `torch` throughout. Integer GPTQ ran its column loop in bitlaw's Triton kernel.
-- Scales were computed before commit e89a251: on the GPU division by a constant was multiplication by its reciprocal, so a
-  scale may differ by one unit in the last place from what bitlaw computes now. `docs/mini-pythia.md` compares with a CPU.
+- Outside the Triton kernel scales were computed before commit e89a251: on the GPU division by a constant was multiplication
+  by its reciprocal, so a scale may differ by one unit in the last place from what bitlaw computes now (nearest int3 on a
+  CPU: QiD differs by .00002 of .48).
+- Symmetric integers put a group's largest weight exactly halfway between two codes; at 3 and 4 bits the last bit of a
+  division decides, so `int3_g128_sym` and `int4_g128_sym` differ by some 2 % of QiD between machines; the asymmetric ones by
+  less than .01 % (`docs/mini-pythia.md`, CPU against GPU).
 - The calibration text is part of the training text, as in practice; the evaluation text is not (0.9 % of its 8-word
   shingles occur in training, mostly stock phrases).
 - QiD of the first checkpoints is a few ten-thousandths of a nat, about as large as its standard error or as what another
