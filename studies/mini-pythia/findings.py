@@ -137,7 +137,7 @@ Pythia from 160M to 12B parameters and 1B to 206B tokens: everything here is one
     deviation, three smallest sizes, QiD above .002); the standard error from 204 400 evaluated tokens is {100 * noise[2][2]:.1f} %, {100 * noise[3][2]:.1f} % and
     {100 * noise[4][2]:.1f} %. Error bars of a GPTQ result
     that know only the evaluation are too short.
-13. *Hardware*: {agreement or "not compared."} What differs is symmetric: there a group's largest weight lies halfway between two
+13. *Hardware*: {agreement or "not compared."} The two that differ most are symmetric: there a group's largest weight lies halfway between two
     codes. In float32 the division returns that tie in {ties[2]:.0f} %, {ties[3]:.0f} % and {ties[4]:.0f} % of random groups at 2, 3 and 4 bits; elsewhere
     its last bit decides about a whole code. GPTQ's sums differ in the last bit between machines, so such rows are
     as uncertain as that, whatever their standard error (both score the same tokens, so it is no measure of this). That this is the

@@ -73,3 +73,16 @@ def test_the_page_shows_figures_that_exist_and_no_mark_is_left():
     for picture in pictures:
         assert (ROOT / "docs" / picture).stat().st_size < 200_000
     assert not re.search(r"^@\w+$|\bnan\b", page, flags=re.M)
+
+
+def test_the_rows_measured_on_a_cpu_answer_the_same_questions_within_two_standard_errors(study):
+    from bitlaw.store import read_parquet
+
+    gpu = {m.key: m for m in study[0].load("mini-pythia")}
+    cpu = [m for m in read_parquet(STUDY / "cpu.parquet") if m.asked.variant.method != "none"]
+    assert len(cpu) == 18
+    assert {m.made.device for m in cpu} == {"cpu"}
+    away = [abs(m.qid - gpu[m.key].qid) / (m.qid_se**2 + gpu[m.key].qid_se ** 2) ** 0.5 for m in cpu]
+    assert max(away) < 2.0
+    close = sum(abs(m.qid / gpu[m.key].qid - 1) < 1e-4 for m in cpu)
+    assert f"{close} of 18 rows have the same QiD to .01 %" in (ROOT / "docs" / "datasets.md").read_text()
