@@ -95,6 +95,12 @@ NATIVE: Mapping[str, Entry] = {
 }
 
 LAWS: Mapping[str, Entry] = {
+    "bitlaw-growth": Entry(
+        target="bitlaw.laws.ours:GROWTH", summary="QiD from format error, width, tokens, learning rate"
+    ),
+    "bitlaw-sensitivity": Entry(
+        target="bitlaw.laws.ours:SENSITIVITY", summary="the same over whole training runs, from the first steps on"
+    ),
     "ouyang2024-unified": Entry(target="bitlaw.laws.ouyang2024:UNIFIED", summary="QiD from tokens, size and bits"),
     "ouyang2024-2bit": Entry(target="bitlaw.laws.ouyang2024:TWO_BIT", summary="QiD at 2 bits from tokens and size"),
     "ouyang2024-3bit": Entry(target="bitlaw.laws.ouyang2024:THREE_BIT", summary="QiD at 3 bits from tokens and size"),

@@ -113,7 +113,7 @@ def replicate(problem: Problem, solution: Solution, weights: Array, y: Array) ->
 def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array, count: int) -> tuple[Array, int]:
     point = np.tile(solution.point, (count, 1))
     moving = np.ones(count, dtype=bool)
-    shrinking = 1.0 / problem.prior**2  # 0 for parameters that are not shrunk
+    shrinking = 1.0 / problem.prior**2  # 0 for parameters of which nothing is known beforehand
     for step_number in range(STEPS):
         live = np.flatnonzero(moving)
         if not len(live):
@@ -126,7 +126,7 @@ def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array,
         scaled = scaled * solution.robust.weights(residuals**2 / variance)
         weighted = slopes * scaled[..., None]
         matrix = np.swapaxes(weighted, 1, 2) @ slopes + np.diag(shrinking)
-        score = np.einsum("bni,bn->bi", weighted, residuals) - at * shrinking
+        score = np.einsum("bni,bn->bi", weighted, residuals) - (at - problem.centre) * shrinking
         stuck = ((at <= problem.lower) & (score < 0)) | ((at >= problem.upper) & (score > 0))
         step = _solve_free(matrix, score, ~stuck)
         length = np.max(np.abs(step), axis=1, keepdims=True)

@@ -25,17 +25,21 @@ from bitlaw.laws.law import Array
 Groups = NDArray[np.int64]
 JUDGED = 0.99  # tr Q / c'c below which part of a contrast is determined by single groups
 DETERMINED = 1e-8  # what a group leaves of a direction that it determines alone
+MOST_FREEDOM = 1e6  # degrees of freedom that count as infinite
 UNKNOWN = 1e-10  # singular value of the scaled slopes, of the largest, below which no row tells a direction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clustered:
-    """What every interval is computed from: R^-1 [p, p], V [p, p], S [g, p, p] and T [g, p, p]."""
+    """What every interval is computed from: R^-1 [p, p], V [p, p], S [g, p, p], T [g, p, p] and, of what is known
+    beforehand, its share K [p, p] of V, whose variance is certain.
+    """
 
     turn: Array
     covariance: Array
     squares: Array
     crosses: Array
+    known: Array
 
     def variance(self, contrast: Array) -> Array:
         """Return the variance of contrast . point; contrast [..., p]. Infinite where the groups leave nothing to judge by."""
@@ -48,7 +52,7 @@ class Clustered:
     def degrees_of_freedom(self, contrast: Array) -> Array:
         """Return Satterthwaite's degrees of freedom of contrast . point; contrast [..., p]. At least 0.5."""
         trace, squared = self._moments(contrast @ self.turn)
-        return np.asarray(np.maximum(trace**2 / np.maximum(squared, 1e-300), 0.5))
+        return np.asarray(np.clip(trace**2 / np.maximum(squared, 1e-300), 0.5, MOST_FREEDOM))
 
     def matrix(self) -> Array:
         """Return the covariance of the point, [p, p]."""
@@ -60,22 +64,29 @@ class Clustered:
         q = -np.einsum("...gi,...hi->...gh", crossed, crossed)
         groups = np.arange(len(self.squares))
         q[..., groups, groups] += np.einsum("...i,gij,...j->...g", c, self.squares, c)
-        return np.trace(q, axis1=-2, axis2=-1), np.sum(q**2, axis=(-2, -1))
+        sure = np.einsum("...i,ij,...j->...", c, self.known, c)
+        return np.trace(q, axis1=-2, axis2=-1) + sure, np.sum(q**2, axis=(-2, -1))
 
 
-def clustered(slopes: Array, residuals: Array, groups: Groups) -> Clustered:
+def clustered(slopes: Array, residuals: Array, groups: Groups, beforehand: Array | None = None) -> Clustered:
     """Return the clustered covariance. slopes [n, p] and residuals [n] in standard deviations, groups [n] of labels.
+
+    beforehand [q, p]: slopes of what is known of parameters beforehand, in its own standard deviations: rows whose
+    variance is 1 for certain.
 
     A direction that no row tells gets no variance; design warnings name it.
     """
+    n = len(slopes)
+    slopes = slopes if beforehand is None else np.concatenate([slopes, beforehand])
     length = np.sqrt(np.sum(slopes**2, axis=0))
     length = np.where(length > 0, length, 1.0)
     u, singular, turn = np.linalg.svd(slopes / length, full_matrices=False)
     told = singular > UNKNOWN * singular[0]
     u = u * told
+    known = u[n:].T @ u[n:]
+    u = u[:n]
     inverse = turn.T * np.where(told, 1.0 / np.where(told, singular, 1.0), 0.0) / length[:, None]
-    p = slopes.shape[1]
-    covariance = np.zeros((p, p))
+    covariance = np.array(known)
     squares, crosses = [], []
     for group in np.unique(groups):
         rows = groups == group
@@ -89,4 +100,6 @@ def clustered(slopes: Array, residuals: Array, groups: Groups) -> Clustered:
         covariance += np.outer(score, score)
         squares.append(adjusted.T @ adjusted)
         crosses.append(adjusted.T @ own)
-    return Clustered(turn=inverse, covariance=covariance, squares=np.stack(squares), crosses=np.stack(crosses))
+    return Clustered(
+        turn=inverse, covariance=covariance, squares=np.stack(squares), crosses=np.stack(crosses), known=known
+    )

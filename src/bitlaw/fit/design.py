@@ -10,6 +10,7 @@ from bitlaw.fit.table import Table
 from bitlaw.laws import VARIABLES, Law
 
 RAY = 0.999  # correlation of log D with log N above which they are one direction
+BEFOREHAND = 0.5  # variance left of a prior's from which the rows hardly told the parameter
 DECAY = -0.8  # correlation of log learning rate with log D, within models, from which their effects are confounded
 FLAT = 1e-10  # smallest over largest eigenvalue of the scaled information below which a direction is unknown
 
@@ -50,11 +51,22 @@ def design_warnings(
         spread = np.linalg.eigvalsh((slopes / length).T @ (slopes / length))
         if spread[0] < FLAT * spread[-1] and not single:
             said.append(f"some combination of {', '.join(problem.free)} is not determined by these rows")
+    said += _told_beforehand(problem, solution)
     if solution.agreeing < solution.starts / 2:
         said.append(f"only {solution.agreeing} of {solution.starts} starts ended at the same optimum")
     if solution.at_bound:
         said.append(f"{solution.outcome}; its interval reaches only into the allowed side")
     return said
+
+
+def _told_beforehand(problem: Problem, solution: Solution) -> list[str]:
+    """Return a sentence about parameters that the law's priors tell and the rows hardly do."""
+    mean = problem.mean(solution.point)
+    slopes = problem.slopes(solution.point) * np.sqrt(problem.weights / solution.variance(mean, problem.se))[:, None]
+    covariance = np.linalg.pinv(slopes.T @ slopes + np.diag(1.0 / problem.prior**2))
+    share = np.diag(covariance) / problem.prior**2
+    told = [name for name, part in zip(problem.free, share) if part > BEFOREHAND and not name.startswith("offset:")]
+    return [f"{', '.join(told)}: told by what is known beforehand, hardly by these rows"] if told else []
 
 
 def _decay(rows: Table) -> list[str]:

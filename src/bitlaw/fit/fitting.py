@@ -20,7 +20,7 @@ from bitlaw.fit.offsets import indicators, indices, levels_of, with_offsets
 from bitlaw.fit.problem import Problem, from_point
 from bitlaw.fit.result import Data, Fit, Scatter, Scores
 from bitlaw.fit.settings import Collapse, Intervals, Noise
-from bitlaw.fit.solve import Solution, shrunk, shrunk_slopes, solve, start_points
+from bitlaw.fit.solve import Solution, solve, start_points
 from bitlaw.fit.table import NUMBERS, Table
 from bitlaw.laws import VARIABLES, Law, definition, law_names, load_law
 from bitlaw.laws.law import Array
@@ -41,6 +41,7 @@ def fit(
     offsets: Iterable[str] = (),
     collapse: Collapse | None = None,
     weights: str | None = None,
+    priors: bool = True,
     starts: int = 8,
     seed: int = 0,
     threshold: float = SCORE_THRESHOLD,
@@ -50,7 +51,8 @@ def fit(
     law: a Law or a name in the catalog. fixed: parameters held at a value; tied: parameter -> the one it equals;
     free: parameters that the law itself would hold or tie. offsets: text columns (`method`, `family`, `suite`, ...)
     whose values each get a factor of their own, shrunk towards 1. collapse: what becomes of broken models; without it
-    they stay as measured. weights: a column that says how much each row counts. starts: how many starting points.
+    they stay as measured. weights: a column that says how much each row counts. priors: whether what a law knows of its
+    parameters beforehand takes part. starts: how many starting points.
     seed: of the generator behind starts and replicates; the same seed gives the same Fit. threshold: smallest
     measured value, nats, that counts in the scores on a log scale. A law of the 16-bit loss is fitted to one row a
     checkpoint. Raises InputError for missing columns or fewer rows than free parameters.
@@ -72,8 +74,9 @@ def fit(
         weights=_weights(rows, weights),
         censored=censored,
         log=logs,
+        priors=priors,
     )
-    count = len(problem.free) - sum(map(len, levels.values()))
+    count = len(problem.free) - sum(map(len, levels.values())) - int(np.sum(np.isfinite(problem.prior)))
     if len(rows) < count:
         raise InputError(
             f"{len(rows)} rows cannot determine the {count} parameters of {law.name!r} "
@@ -248,10 +251,9 @@ def _uncertainty(
         y = problem.complete(mean, np.sqrt(variance))
         squared = (y - mean) ** 2 / variance
         scale = np.sqrt(solution.robust.weights(squared) / variance)
-        residuals = shrunk(problem, -solution.point, (y - mean) * scale) * solution.robust.growth(squared)
-        slopes = shrunk_slopes(problem, problem.slopes(solution.point) * scale[:, None])
-        extra = np.arange(len(slopes) - len(mean)) + 1 + groups[by].max()
-        found = clustered(slopes, residuals, np.concatenate([groups[by], extra]))
+        residuals = (y - mean) * scale * solution.robust.growth(squared)
+        slopes = problem.slopes(solution.point) * scale[:, None]
+        found = clustered(slopes, residuals, groups[by], problem.beyond_slopes())
         count = len(np.unique(groups[by]))
         words = f"sandwich covariance over {count} {by}s (CR2), Student t with Satterthwaite degrees of freedom"
         return found, none, (words, "")

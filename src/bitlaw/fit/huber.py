@@ -11,7 +11,7 @@ import numpy as np
 from bitlaw.fit.problem import Problem
 from bitlaw.fit.robust import Robust
 from bitlaw.fit.settings import Noise
-from bitlaw.fit.solve import Solution, at_bounds, best_of, inside, shrunk, shrunk_slopes
+from bitlaw.fit.solve import Solution, at_bounds, best_of, inside
 from bitlaw.laws.law import Array
 
 EFFICIENT = 1.345  # standard deviations: 95 % as precise as least squares where the noise is normal (Huber 1964)
@@ -37,7 +37,7 @@ def solve_huber(problem: Problem, noise: Noise, starts: Array) -> Solution:
     for _ in range(ROUNDS):
         scatter = scatter_of(problem, point)
         delta = noise.delta or max(EFFICIENT * scatter, 1e-12)
-        moved, _, done = minimum(problem, point, delta, "huber", 3 * EVALUATIONS)
+        moved, _, done = minimum(problem, point, delta, "huber", 3 * EVALUATIONS, scatter)
         still = bool(np.max(np.abs(moved - point)) < 1e-7 * max(1.0, float(np.max(np.abs(point)))))
         point = moved
         if still:
@@ -66,20 +66,26 @@ def scatter_of(problem: Problem, point: Array) -> float:
     return max(TO_DEVIATION * float(np.median(away)) * float(np.sqrt(n / max(n - p, 1))), 1e-9)
 
 
-def minimum(problem: Problem, start: Array, delta: float, loss: str, evaluations: int) -> tuple[Array, float, bool]:
-    """Return (point, cost, whether it stood still) of a robust loss of the residuals."""
+def minimum(
+    problem: Problem, start: Array, delta: float, loss: str, evaluations: int, scatter: float = 0.1
+) -> tuple[Array, float, bool]:
+    """Return (point, cost, whether it stood still) of a robust loss of the residuals.
+
+    What is known beforehand counts like rows with this scatter.
+    """
     from scipy.optimize import least_squares
 
     root = np.sqrt(problem.weights)
 
     def residuals(at: Array) -> Array:
         found = problem.mean(at) - problem.y
-        return shrunk(problem, at, np.where(problem.censored, np.minimum(found, 0.0), found) * root)
+        found = np.where(problem.censored, np.minimum(found, 0.0), found) * root
+        return np.concatenate([found, scatter * problem.beyond(at)])
 
     end = least_squares(
         residuals,
         inside(problem, start),
-        jac=lambda at: shrunk_slopes(problem, problem.slopes(at) * root[:, None]),
+        jac=lambda at: np.concatenate([problem.slopes(at) * root[:, None], scatter * problem.beyond_slopes()]),
         bounds=(problem.lower, problem.upper),
         loss=loss,
         f_scale=delta,

@@ -97,7 +97,8 @@ class Problem:
     """The arrays of one fit.
 
     weights [n]: how much each row counts (its variance is divided by it). censored [n]: rows of which only is known
-    that the truth is at least y. prior [p]: standard deviation around 0 of parameters that are shrunk, else infinite.
+    that the truth is at least y. centre, prior [p]: centre and standard deviation of what is known of a parameter
+    beforehand (infinite: nothing); offsets are shrunk towards 0 that way.
     """
 
     law: Law
@@ -110,6 +111,7 @@ class Problem:
     upper: Array
     weights: Array
     censored: NDArray[np.bool_]
+    centre: Array
     prior: Array
     tied: Mapping[str, str] = field(default_factory=dict)
     log: bool = False
@@ -126,11 +128,13 @@ class Problem:
         weights: Array | None = None,
         censored: NDArray[np.bool_] | None = None,
         log: bool = False,
+        priors: bool = True,
     ) -> Problem:
         """Return the problem of fitting the free parameters of a law to its target in a table."""
         names, held, ties = split(law, fixed, tied or {}, free)
         bounds = [(law.parameter(name).lower, law.parameter(name).upper) for name in names]
         scale = [np.log if law.parameter(name).log else float for name in names]
+        beforehand = [(law.parameter(name).prior if priors else None) or (0.0, np.inf) for name in names]
         se = table["qid_se"] if law.target == "qid" and "qid_se" in table else np.zeros(len(table))
         y = table[law.target]
         return cls(
@@ -144,7 +148,8 @@ class Problem:
             upper=np.array([to(high) for to, (_, high) in zip(scale, bounds)]),
             weights=np.ones(len(table)) if weights is None else weights,
             censored=np.zeros(len(table), dtype=bool) if censored is None else censored,
-            prior=np.full(len(names), np.inf),
+            centre=np.array([known[0] for known in beforehand]),
+            prior=np.array([known[1] for known in beforehand]),
             tied=ties,
             log=log,
         )
@@ -183,6 +188,15 @@ class Problem:
             return y
         expected = mean + spread * hazard((y - mean) / spread)
         return np.where(self.censored, expected, y)
+
+    def beyond(self, point: Array) -> Array:
+        """Return the residuals of what is known beforehand, [q]: distance from the centre in standard deviations."""
+        kept = np.isfinite(self.prior)
+        return np.asarray((point[kept] - self.centre[kept]) / self.prior[kept])
+
+    def beyond_slopes(self) -> Array:
+        """Return their slopes, [q, p]."""
+        return np.asarray(np.diag(1.0 / self.prior)[np.isfinite(self.prior)])
 
     def with_y(self, y: Array) -> Problem:
         """Return the same problem with other measured values."""

@@ -255,7 +255,8 @@ class Fit:
             for name in ("covariance", "draws"):
                 parts[name] = np.asarray(parts[name], dtype=float).reshape(-1, max(len(parts["free"]), 1))
             if parts["clusters"] is not None:
-                parts["clusters"] = Clustered(**{k: np.asarray(v, dtype=float) for k, v in parts["clusters"].items()})
+                given = {k: np.asarray(v, dtype=float) for k, v in parts["clusters"].items()}
+                parts["clusters"] = Clustered(**{"known": np.zeros_like(given["turn"]), **given})
             return cls(**parts)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"This fit is damaged: {error}. Make it again with `bitlaw fit`.") from error

@@ -77,7 +77,7 @@ def solve(problem: Problem, noise: Noise, starts: Array, factors: Mapping[str, A
 
     factors: name -> indices of the free parameters that are its offsets; their common spread is fitted.
     """
-    if factors and not np.any(np.isfinite(problem.prior)):
+    if factors:
         problem = _with_spreads(problem, factors, dict.fromkeys(factors, 0.5))
     guess = first_guesses(problem, starts)
     point = guess.point
@@ -236,15 +236,13 @@ def _first_guess(problem: Problem, start: Array) -> tuple[Array, float]:
 
 
 def shrunk(problem: Problem, point: Array, residuals: Array) -> Array:
-    """Return residuals [n] with one more for each shrunk parameter, [n + q]: its value over its spread."""
-    kept = np.isfinite(problem.prior)
-    return np.concatenate([residuals, point[kept] / problem.prior[kept]]) if kept.any() else residuals
+    """Return residuals [n] with those of what is known beforehand, [n + q]."""
+    return np.concatenate([residuals, problem.beyond(point)])
 
 
 def shrunk_slopes(problem: Problem, slopes: Array) -> Array:
-    """Return slopes [n, p] with the rows of the shrunk parameters, [n + q, p]."""
-    kept = np.isfinite(problem.prior)
-    return np.concatenate([slopes, np.diag(1.0 / problem.prior)[kept]]) if kept.any() else slopes
+    """Return slopes [n, p] with those of what is known beforehand, [n + q, p]."""
+    return np.concatenate([slopes, problem.beyond_slopes()])
 
 
 def inside(problem: Problem, point: Array) -> Array:

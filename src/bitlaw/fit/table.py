@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitlaw.errors import InputError, UnknownName
+from bitlaw.fit.nominal import nominal_error
 from bitlaw.fit.units import check_counts, unit_warnings
 from bitlaw.laws.law import TARGETS, VARIABLES
 from bitlaw.records import Measurement
@@ -55,6 +57,7 @@ TEXTS: Mapping[str, str] = {
     "evaluation": "name of the evaluation text",
     "source": "where the row comes from",
 }
+INTEGER = re.compile(r"int\d+_(row|g\d+)")
 REQUIRED = ("parameters", "tokens", "bits", "qid")
 
 
@@ -156,6 +159,7 @@ class Table:
         if not rows:
             why = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there were no measurements"
             raise InputError(f"No degradation to fit in {source}: {why}. Measure quantized variants first.")
+        add_format_errors(rows)
         for name in ("learning_rate", "peak_learning_rate"):
             if any(row[name] is None for row in rows):
                 for row in rows:
@@ -236,9 +240,26 @@ def _row(m: Measurement) -> dict[str, Any]:
         "loss": m.loss,
         "baseline_loss": m.baseline_loss,
         "kl": np.nan if m.seen.kl_nats is None else m.kl,
+        "layer_size": m.seen.quantized_parameters / m.seen.quantized_layers if m.seen.quantized_layers else np.nan,
         "sqnr_db": np.nan if m.seen.sqnr_db is None else m.seen.sqnr_db,
-        "format_error": np.nan if m.seen.sqnr_db is None else 10.0 ** (-m.seen.sqnr_db / 10.0),
     }
+
+
+def add_format_errors(rows: list[dict[str, Any]]) -> None:
+    """Add `format_error` to rows: what rounding these weights to nearest costs, whatever the method made of it.
+
+    Taken from the nearest variant of the same checkpoint and format; where none was measured, the nominal error of an
+    integer format; else the row's own.
+    """
+    nearest = {(r["checkpoint"], r["format"]): r["sqnr_db"] for r in rows if r["method"] == "nearest"}
+    for row in rows:
+        decibels = nearest.get((row["checkpoint"], row["format"]), np.nan)
+        if not np.isfinite(decibels) and INTEGER.match(row["format"]) and row["bits"] > 1:
+            symmetric = "_sym" in row["format"]
+            row["format_error"] = nominal_error(row["bits"], row["group_size"], symmetric=symmetric)
+            continue
+        decibels = decibels if np.isfinite(decibels) else row["sqnr_db"]
+        row["format_error"] = 10.0 ** (-decibels / 10.0)
 
 
 def _read_csv(path: Path, names: dict[str, str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

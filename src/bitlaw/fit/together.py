@@ -55,7 +55,9 @@ def _descend(problem: Problem, starts: Array) -> tuple[Array, Array]:
         return np.where(censored, np.maximum(away, 0.0), away) / SCALE
 
     def cost_of(away: Array, points: Array) -> Array:
-        found = np.sum(weights * (np.sqrt(1.0 + away**2) - 1.0), axis=1) + 0.5 * np.sum(points**2 * shrinking, axis=1)
+        found = np.sum(weights * (np.sqrt(1.0 + away**2) - 1.0), axis=1) + 0.5 * np.sum(
+            (points - problem.centre) ** 2 * shrinking, axis=1
+        )
         return np.where(np.isfinite(found), found, np.inf)
 
     points = np.array(starts)
@@ -75,7 +77,7 @@ def _descend(problem: Problem, starts: Array) -> tuple[Array, Array]:
             slopes = np.nan_to_num(slopes / SCALE, posinf=0.0, neginf=0.0)
             weighted = slopes * (weights / np.sqrt(1.0 + away[on] ** 2))[..., None]
             matrix = np.swapaxes(weighted, 1, 2) @ slopes + np.diag(shrinking)
-            score = np.einsum("bnp,bn->bp", weighted, away[on]) - at * shrinking
+            score = np.einsum("bnp,bn->bp", weighted, away[on]) - (at - problem.centre) * shrinking
             stuck = ((at <= problem.lower) & (score < 0)) | ((at >= problem.upper) & (score > 0))
             score = np.where(stuck, 0.0, score)
             matrix = np.where(stuck[:, :, None] | stuck[:, None, :], 0.0, matrix)

@@ -44,10 +44,13 @@ VARIABLES: Mapping[str, Variable] = {
         symbol="S", unit="bits", meaning="stored bits per quantized weight, scales and zero points counted"
     ),
     "group_size": Variable(symbol="G", unit="weights", meaning="weights that share a scale"),
+    "layer_size": Variable(
+        symbol="M", unit="parameters", meaning="mean parameters of a quantized linear layer: how wide the network is"
+    ),
     "format_error": Variable(
         symbol="err",
         unit="1",
-        meaning="mean squared rounding error of the weights over their mean square, 10^(-SQNR/10)",
+        meaning="mean squared error of rounding the weights to nearest, over their mean square: 10^(-SQNR/10)",
     ),
     "gaussian_error": Variable(
         symbol="gauss", unit="1", meaning="mean squared rounding error of the format on standard normal numbers"
@@ -87,7 +90,8 @@ class Parameter:
 
     `lower` and `upper` bound it; `starts` are values from which a fit may begin; `log` says that it is positive and
     fitted (and given its interval) on a log scale. A fit holds the parameter at `held`, or equal to the parameter
-    `tied`, unless it is told to free it: for constants that most tables cannot tell.
+    `tied`, unless it is told to free it: for constants that most tables cannot tell. `prior` is (centre, standard
+    deviation) on the fitting scale: what other suites say, which counts like one more row of that precision.
     """
 
     name: str
@@ -99,6 +103,7 @@ class Parameter:
     log: bool = False
     held: float | None = None
     tied: str = ""
+    prior: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.lower < self.upper or not self.starts or (self.log and self.lower <= 0):
@@ -106,6 +111,8 @@ class Parameter:
                 f"Parameter {self.name!r} needs lower < upper (lower > 0 on a log scale) and at least one start; "
                 f"given lower={self.lower}, upper={self.upper}, starts={self.starts}."
             )
+        if self.prior is not None and not self.prior[1] > 0:
+            raise InputError(f"The prior of parameter {self.name!r} needs a standard deviation above 0: {self.prior}.")
         if not all(self.lower <= start <= self.upper for start in self.starts):
             raise InputError(f"Starts {self.starts} of parameter {self.name!r} leave [{self.lower}, {self.upper}].")
 

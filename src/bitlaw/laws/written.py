@@ -36,10 +36,11 @@ def positive(
     lower: float = SMALLEST,
     upper: float = LARGEST,
     held: float | None = None,
+    prior: tuple[float, float] | None = None,
 ) -> Parameter:
     """Return a positive parameter, fitted on a log scale."""
     return Parameter(
-        name=name, meaning=meaning, unit=unit, lower=lower, upper=upper, starts=starts, log=True, held=held
+        name=name, meaning=meaning, unit=unit, lower=lower, upper=upper, starts=starts, log=True, held=held, prior=prior
     )
 
 
@@ -51,10 +52,11 @@ def exponent(
     upper: float = 4.0,
     tied: str = "",
     held: float | None = None,
+    prior: tuple[float, float] | None = None,
 ) -> Parameter:
     """Return an exponent or another number without unit, fitted as it is."""
     return Parameter(
-        name=name, meaning=meaning, unit="1", lower=lower, upper=upper, starts=starts, tied=tied, held=held
+        name=name, meaning=meaning, unit="1", lower=lower, upper=upper, starts=starts, tied=tied, held=held, prior=prior
     )
 
 
@@ -167,7 +169,10 @@ def law_from_definition(content: Mapping[str, Any]) -> Law:
     """Return the law of a `definition`. Raises InputError if it is damaged."""
     try:
         parts = dict(content)
-        listed = [{**entry, "starts": tuple(entry["starts"])} for entry in parts.pop("parameters")]
+        listed = [
+            {**entry, "starts": tuple(entry["starts"]), "prior": tuple(entry["prior"]) if entry.get("prior") else None}
+            for entry in parts.pop("parameters")
+        ]
         return written(parameters=tuple(Parameter(**entry) for entry in listed), **parts)
     except (KeyError, TypeError) as error:
         raise InputError(f"This definition of a law is damaged: {error}.") from error
