@@ -53,7 +53,7 @@ def cpu_table(rows: Sequence[Row]) -> tuple[str, str]:
     models = ", ".join(dict.fromkeys(a.model for a, _ in pairs))
     words = (
         f"{inside} of {len(pairs)} rows (last checkpoint of {models}) agree within two standard errors, {same} of them to .01 %; `nearest` "
-        f"differs by at most {100 * max(near):.2f} %, `gptq` by a median of {100 * float(np.median(far)):.1f} % and at most "
+        f"differs by at most {100 * max(near):.3f} %, `gptq` by a median of {100 * float(np.median(far)):.1f} % and at most "
         f"{100 * max(far):.1f} %."
     )
     return text, words
