@@ -103,3 +103,20 @@ def test_bitsandbytes_nf4(wide: Path, tmp_path: Path) -> None:
     assert theirs.seen.quantized_layers == 8
     assert theirs.seen.sqnr_db == pytest.approx(ours.seen.sqnr_db, abs=0.05)
     assert theirs.qid == pytest.approx(ours.qid, abs=max(0.05 * abs(ours.qid), theirs.qid_se))
+
+
+def test_torchao_int8_is_our_rounding_of_rows(wide: Path, tmp_path: Path) -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+    from transformers import TorchAoConfig
+
+    model = AutoModelForCausalLM.from_pretrained(
+        wide / "neox/step-20",
+        dtype=torch.float32,
+        device_map={"": "cpu"},
+        quantization_config=TorchAoConfig(quantization.Int8WeightOnlyConfig()),
+    )
+    model.save_pretrained(tmp_path / "q")
+    theirs, ours = measured(wide, tmp_path / "q", tmp_path / "s.db", "int8_row_sym")
+    assert theirs.asked.variant.format == "torchao:Int8WeightOnlyConfig_8bit"
+    assert theirs.seen.sqnr_db == pytest.approx(ours.seen.sqnr_db, abs=0.01)
+    assert theirs.loss == pytest.approx(ours.loss, abs=1e-3)

@@ -159,7 +159,7 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--foreign", action="append", default=[], metavar="NAME=FOLDER",
-        help="score a model that another tool quantized (GPTQ, AWQ, compressed-tensors, bitsandbytes, HQQ, torchao)",
+        help="score a model that another tool quantized (GPTQ, AWQ, compressed-tensors, bitsandbytes, torchao)",
     )  # fmt: skip
     parser.add_argument("--of", default="", metavar="MODEL@STEP", help="the 16-bit original of --foreign")
     parser.add_argument("--foreign-bits", type=float, default=0.0, help="bits per weight where the folder does not say")
