@@ -13,7 +13,7 @@ import csv
 import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,7 @@ class Table:
                 for row in rows:
                     row[name] = np.nan if row[name] is None else row[name]
         table = cls.from_rows(rows, source=source, left_out=dict(left_out))
-        return replace(table, warnings=unit_warnings(table.columns))
+        return replace(table, warnings=(*unit_warnings(table.columns), *_setting_warnings(rows)))
 
     @classmethod
     def from_csv(
@@ -209,11 +209,25 @@ def _why_not(m: Measurement) -> str:
     checkpoint = m.asked.checkpoint
     if m.seen.state != "ok":
         return f"failed: {m.seen.reason or 'no reason given'}"
-    if m.asked.variant.method == "none":
+    if m.asked.variant.is_baseline:
         return "unquantized baselines"
+    if not m.asked.variant.weights_only:
+        return "variants that round activations or the KV cache too"
     if not checkpoint.tokens or not checkpoint.parameters:
         return "checkpoints whose tokens or parameters are unknown or 0"
     return "" if np.isfinite(m.qid) else "rows whose QiD is not finite"
+
+
+def _setting_warnings(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Say so when one checkpoint, method and format stands in several rows: they differ in options or texts."""
+    seen = Counter((row["checkpoint"], row["method"], row["format"], row["evaluation"]) for row in rows)
+    repeated = sorted({f"{method} {name}" for (_, method, name, _), count in seen.items() if count > 1})
+    if not repeated:
+        return ()
+    return (
+        f"Several settings are taken together: {', '.join(repeated[:6])} stand{'s' if len(repeated) == 1 else ''} more "
+        "than once for the same checkpoint, with other options or calibration. Keep them in separate stores, or choose.",
+    )
 
 
 def _row(m: Measurement) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared:
         transformers_version=version("transformers"),
         device=device_name(job.device),
         dtype=job.dtype,
-        kernel="torch",
+        kernel="triton" if available(torch.device(job.device)) else "torch",
         seconds=seconds + shared,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
