@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import bitlaw
 from bitlaw.errors import InputError, NonFiniteError
+from bitlaw.kernels import available
 from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
 from bitlaw.suites import SuiteCheckpoint
 from bitlaw.sweep import reads_calibration, sweep
