@@ -7,6 +7,7 @@
     curve = result.predict({"parameters": n, "tokens": d, "bits": 2.0})
     low, high = result.band({"parameters": n, "tokens": d, "bits": 2.0})
     result.to_json("fit.json"); Fit.from_json(Path("fit.json"))
+    print(compare(["bitlaw-growth", "ouyang2024-unified"], table).text())      # judged on rows left out
 
 To add a kind of interval: write it in a file of its own beside bootstrap.py, name it in `settings.INTERVAL_KINDS`, call
 it in `fitting._uncertainty`; benchmarks/fit_coverage.py measures whether it covers. To add a law see `bitlaw.laws`.
@@ -22,11 +23,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitlaw.fit.comparing import Comparison, Contender, compare
     from bitlaw.fit.fitting import fit, score
+    from bitlaw.fit.profiling import Profile, profile
+    from bitlaw.fit.public import public_table
     from bitlaw.fit.result import Data, Fit, Scatter, Scores
     from bitlaw.fit.settings import INTERVAL_KINDS, Collapse, Intervals, Noise
+    from bitlaw.fit.stored_bits import frontier
     from bitlaw.fit.table import Table
 
 _WHERE = {
+    "frontier": "stored_bits",
+    "profile": "profiling",
+    "Profile": "profiling",
+    "public_table": "public",
     "compare": "comparing",
     "Comparison": "comparing",
     "Contender": "comparing",
@@ -52,11 +60,15 @@ __all__ = [
     "Fit",
     "Intervals",
     "Noise",
+    "Profile",
     "Scatter",
     "Scores",
     "Table",
     "compare",
     "fit",
+    "frontier",
+    "profile",
+    "public_table",
     "score",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,35 +57,23 @@ def fit(
     measured value, nats, that counts in the scores on a log scale. A law of the 16-bit loss is fitted to one row a
     checkpoint. Raises InputError for missing columns or fewer rows than free parameters.
     """
-    law = base = load_law(law) if isinstance(law, str) else law
-    noise, intervals, logs = noise or Noise(), intervals or Intervals(), (noise is not None and noise.kind == "huber")
-    rows = _usable(law, table, logs)
-    rows, censored = collapsed(rows, law.target, collapse)
-    levels = levels_of(rows, offsets)
-    law = with_offsets(law, levels)
-    if levels:
-        rows = replace(rows, columns={**rows.columns, **indicators(rows.columns, levels)})
-    problem = Problem.of(
+    intervals = intervals or Intervals()
+    found = solved(
         law,
-        rows,
-        fixed or {},
-        tied,
-        free,
-        weights=_weights(rows, weights),
-        censored=censored,
-        log=logs,
+        table,
+        noise=noise,
+        fixed=fixed,
+        tied=tied,
+        free=free,
+        offsets=offsets,
+        collapse=collapse,
+        weights=weights,
         priors=priors,
+        starts=starts,
+        seed=seed,
     )
-    count = len(problem.free) - sum(map(len, levels.values())) - int(np.sum(np.isfinite(problem.prior)))
-    if len(rows) < count:
-        raise InputError(
-            f"{len(rows)} rows cannot determine the {count} parameters of {law.name!r} "
-            f"({', '.join(problem.free)}). Measure more checkpoints, or fix parameters with fixed={{name: value}}."
-        )
-    generator = np.random.default_rng(seed)
-    begin, factors = start_points(problem, starts, generator), indices(problem.free, levels)
-    solution = solve_huber(problem, noise, begin) if logs else solve(problem, noise, begin, factors)
-    problem = replace(problem, prior=_prior(problem, solution, factors))
+    base, law, rows, censored, levels = found.base, found.law, found.rows, found.problem.censored, found.levels
+    noise, problem, solution, generator = found.noise, found.problem, found.solution, found.generator
     warnings = [*rows.warnings, *design_warnings(law, rows, problem, solution, tuple(levels))]
     groups = {by: rows.clusters(by) for by in ("model", "checkpoint")} | {"row": np.arange(len(rows))}
     kind = _choose(intervals.kind, groups)
@@ -136,6 +124,78 @@ def fit(
         offset_spreads=dict(solution.spreads),
         definition=None if law.name in law_names() and load_law(law.name) is base else definition(base),
         own_law=None if law.name in law_names() and load_law(law.name) is base else base,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solved:
+    """A fit before anyone asked how sure it is: the law with and without offsets, its rows, its arrays, where it ended."""
+
+    base: Law
+    law: Law
+    rows: Table
+    levels: Mapping[str, tuple[str, ...]]
+    noise: Noise
+    problem: Problem
+    solution: Solution
+    generator: np.random.Generator
+
+
+def solved(
+    law: Law | str,
+    table: Table,
+    *,
+    noise: Noise | None = None,
+    fixed: Mapping[str, float] | None = None,
+    tied: Mapping[str, str] | None = None,
+    free: Iterable[str] = (),
+    offsets: Iterable[str] = (),
+    collapse: Collapse | None = None,
+    weights: str | None = None,
+    priors: bool = True,
+    starts: int = 8,
+    seed: int = 0,
+) -> Solved:
+    """Return the solution of a fit, without intervals. Arguments and errors: as for `fit`."""
+    law = base = load_law(law) if isinstance(law, str) else law
+    noise = noise or Noise()
+    logs = noise.kind == "huber"
+    rows = _usable(law, table, logs)
+    rows, censored = collapsed(rows, law.target, collapse)
+    levels = levels_of(rows, offsets)
+    law = with_offsets(law, levels)
+    if levels:
+        rows = replace(rows, columns={**rows.columns, **indicators(rows.columns, levels)})
+    problem = Problem.of(
+        law,
+        rows,
+        fixed or {},
+        tied,
+        free,
+        weights=_weights(rows, weights),
+        censored=censored,
+        log=logs,
+        priors=priors,
+    )
+    count = len(problem.free) - sum(map(len, levels.values())) - int(np.sum(np.isfinite(problem.prior)))
+    if len(rows) < count:
+        raise InputError(
+            f"{len(rows)} rows cannot determine the {count} parameters of {law.name!r} "
+            f"({', '.join(problem.free)}). Measure more checkpoints, or fix parameters with fixed={{name: value}}."
+        )
+    generator = np.random.default_rng(seed)
+    begin, factors = start_points(problem, starts, generator), indices(problem.free, levels)
+    solution = solve_huber(problem, noise, begin) if logs else solve(problem, noise, begin, factors)
+    problem = replace(problem, prior=_prior(problem, solution, factors))
+    return Solved(
+        base=base,
+        law=law,
+        rows=rows,
+        levels=levels,
+        noise=noise,
+        problem=problem,
+        solution=solution,
+        generator=generator,
     )
 
 

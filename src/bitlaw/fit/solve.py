@@ -95,7 +95,7 @@ def solve(problem: Problem, noise: Noise, starts: Array, factors: Mapping[str, A
         if factors:
             spreads = fit_spreads(problem, point, spread, factors)
             problem = _with_spreads(problem, factors, spreads)
-        moved = _weighted(problem.with_y(y), point, spread)
+        moved = weighted(problem.with_y(y), point, spread)
         still = np.max(np.abs(moved - point)) < STILL * max(1.0, float(np.max(np.abs(point))))
         point = moved if turn < FULL_ROUNDS else 0.5 * (point + moved)
         if still:
@@ -251,7 +251,8 @@ def inside(problem: Problem, point: Array) -> Array:
     return np.clip(point, problem.lower + edge, problem.upper - edge)
 
 
-def _weighted(problem: Problem, point: Array, spread: Array) -> Array:
+def weighted(problem: Problem, point: Array, spread: Array) -> Array:
+    """Return the weighted least-squares solution from a point, with the standard deviation of each row held."""
     from scipy.optimize import least_squares
 
     result = least_squares(
