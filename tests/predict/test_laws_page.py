@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-
 
 def test_the_examples_print_what_the_page_shows() -> None:
     blocks = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", PAGE, flags=re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict[str, object] = {}
     for code, shown in blocks:
         printed = io.StringIO()
