@@ -1,15 +1,11 @@
 """The Triton column loop against the torch formats and a plain loop; on a CPU through Triton's interpreter."""
 
-import os
-
 import pytest
 import torch
 
 from bitlaw.formats.integer import IntegerFormat
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported and when a kernel is defined
 pytest.importorskip("triton")
 
 
