@@ -16,6 +16,7 @@ from bitlaw.errors import CheckpointError, InputError
 from bitlaw.formats import parse_format
 from bitlaw.measure import MeasurePlan, measure
 from bitlaw.measure.foreign import ForeignModel, effective_weight, foreign_model, measure_foreign
+from bitlaw.quantize.method import NoOptions
 from bitlaw.quantize.nearest import nearest
 from bitlaw.records import Measurement
 from bitlaw.store import open_store
@@ -33,7 +34,7 @@ def round_to_nearest(model: nn.Module, format: str = "int4_g32") -> nn.Module:
     decoder = Decoder(copy.deepcopy(model))
     for index in range(len(decoder.blocks)):
         for layer in linear_layers(decoder, index):
-            layer.module.weight.data = nearest(layer.module.weight.data, None, parse_format(format), None)  # type: ignore[arg-type]
+            layer.module.weight.data = nearest(layer.module.weight.data, None, parse_format(format), NoOptions())
     return decoder.model
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.formats import parse_format
 from bitlaw.measure import MeasurePlan, measure, measure_plan, read_plan
+from bitlaw.quantize.method import NoOptions
 from bitlaw.quantize.nearest import nearest
 from bitlaw.store import open_store
 from bitlaw.suites import open_suite
@@ -22,8 +24,8 @@ from bitlaw.sweep.layers import linear_layers
 from bitlaw.text import open_text, token_windows
 
 
-def plan_for(folder: Path, **settings: object) -> MeasurePlan:
-    base = {
+def plan_for(folder: Path, **settings: Any) -> MeasurePlan:
+    base: dict[str, Any] = {
         "methods": ["nearest", "gptq"],
         "bits": [2, 4],
         "group_size": 32,
@@ -32,7 +34,7 @@ def plan_for(folder: Path, **settings: object) -> MeasurePlan:
         "calibration": str(folder / "train.txt"),
         "calibration_windows": 8,
     }
-    return MeasurePlan.make(**{**base, **settings})  # type: ignore[arg-type]
+    return MeasurePlan.make(**{**base, **settings})
 
 
 def test_every_variant_of_every_checkpoint_lands_in_the_store(suite_folder: Path, tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_numbers_equal_transformers_on_the_same_tokens(suite_folder: Path, tmp_p
     decoder = Decoder(copy.deepcopy(model))
     for index in range(len(decoder.blocks)):
         for layer in linear_layers(decoder, index):
-            layer.module.weight.data = nearest(layer.module.weight.data, None, parse_format("int4_g32"), None)  # type: ignore[arg-type]
+            layer.module.weight.data = nearest(layer.module.weight.data, None, parse_format("int4_g32"), NoOptions())
     with open_store(tmp_path / "s.db") as store:
         (base,) = store.read(model="llama", method="none")
         (four,) = store.read(model="llama", bits=4.0)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ __all__ = ["one_thread"]
 NATIVE_NEOX = [{"name": "neox", **NEOX, "native": "bitnet1.58"}]
 
 
-def layer(native: object = BITNET) -> BitLinear:
+def layer(native: Any = BITNET) -> BitLinear:
     torch.manual_seed(0)
-    return BitLinear(nn.Linear(24, 10), native)  # type: ignore[arg-type]
+    return BitLinear(nn.Linear(24, 10), native)
 
 
 def ternary_by_hand(weight: np.ndarray) -> np.ndarray:
@@ -70,9 +71,9 @@ def test_zeros_and_a_token_of_zeros_stay_finite() -> None:
 
 @pytest.mark.parametrize(("architecture", "linears"), [(NEOX, 4), (LLAMA, 7)])
 def test_linear_layers_of_blocks_are_replaced_and_nothing_else(
-    text_file: Path, architecture: object, linears: int
+    text_file: Path, architecture: dict[str, Any], linears: int
 ) -> None:
-    plan = small_plan(text_file, models=[{"name": "m", **architecture}])  # type: ignore[dict-item]
+    plan = small_plan(text_file, models=[{"name": "m", **architecture}])
     text = {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}
     model, twin = _build(plan.models[0], text, "cpu"), _build(plan.models[0], text, "cpu")
     make_native(model, "bitnet1.58")
