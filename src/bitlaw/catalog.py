@@ -85,6 +85,10 @@ SUITES: Mapping[str, Entry] = {
 ARCHITECTURES: Mapping[str, Entry] = {
     "gpt_neox": Entry(target="bitlaw.train.architectures:gpt_neox", summary="GPT-NeoX (Pythia's architecture)"),
     "llama": Entry(target="bitlaw.train.architectures:llama", summary="Llama (RMSNorm, SwiGLU, rotary positions)"),
+    "gpt2": Entry(target="bitlaw.train.architectures:gpt2", summary="GPT-2 (learned positions, tied head)"),
+    "opt": Entry(target="bitlaw.train.architectures:opt", summary="OPT (learned positions, ReLU, tied head)"),
+    "bloom": Entry(target="bitlaw.train.architectures:bloom", summary="BLOOM (ALiBi, norm behind the embedding)"),
+    "mpt": Entry(target="bitlaw.train.architectures:mpt", summary="MPT (ALiBi, no biases)"),
 }
 
 NATIVE: Mapping[str, Entry] = {

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bitlaw.catalog import NATIVE
-from bitlaw.errors import UnknownName
+from bitlaw.errors import InputError, UnknownName
 from bitlaw.suites import open_suite
 from bitlaw.train.bitnet import BITNET, BITNET_A8, BitLinear, effective_weights, make_native, ternary
 from bitlaw.train.checkpoints import write_suite
@@ -160,3 +160,10 @@ def test_a_folder_begun_before_native_existed_goes_on(text_file: Path, tmp_path:
         del model["native"]
     (tmp_path / "plan.json").write_text(json.dumps(content))
     _check_plan(plan, tmp_path)
+
+
+def test_an_architecture_without_linear_layers_is_refused(text_file: Path) -> None:
+    """GPT-2 keeps its weights in Conv1D layers."""
+    plan = small_plan(text_file, models=[{"name": "m", **NEOX, "architecture": "gpt2", "native": "bitnet1.58"}])
+    with pytest.raises(InputError, match=r"needs torch.nn.Linear layers, and GPT2LMHeadModel has none"):
+        _build(plan.models[0], {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}, "cpu")

@@ -62,27 +62,52 @@ def plan_of(architecture: str, width: int = 32, heads: int = 2) -> ModelPlan:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "expected"),
+    ("architecture", "expected", "embeddings"),
     [
-        ("gpt_neox", 3 * (12 * 32**2 + 13 * 32) + 2 * 32),
-        ("llama", 3 * (4 * 32**2 + 3 * 32 * 96 + 2 * 32) + 32),
+        ("gpt_neox", 3 * (12 * 32**2 + 13 * 32) + 2 * 32, 2 * 300),
+        ("llama", 3 * (4 * 32**2 + 3 * 32 * 96 + 2 * 32) + 32, 2 * 300),
+        ("gpt2", 3 * (12 * 32**2 + 13 * 32) + 2 * 32, 300 + 16),
+        ("opt", 3 * (12 * 32**2 + 13 * 32) + 2 * 32, 300 + 16 + 2),
+        ("bloom", 3 * (12 * 32**2 + 13 * 32) + 4 * 32, 300),
+        ("mpt", 3 * (12 * 32**2 + 2 * 32) + 32, 300),
     ],
 )
-def test_architectures_have_the_parameters_they_say(architecture: str, expected: int) -> None:
+def test_architectures_have_the_parameters_they_say(architecture: str, expected: int, embeddings: int) -> None:
     from transformers import AutoModelForCausalLM
 
     config = ARCHITECTURES[architecture].load()(plan_of(architecture), vocabulary=300, window_tokens=16, end_of_text=0)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    count = count_parameters({name: tuple(t.shape) for name, t in model.state_dict().items()})
-    assert (count.non_embedding, count.total) == (expected, expected + 2 * 300 * 32)
+    count = count_parameters({name: tuple(p.shape) for name, p in model.named_parameters()})  # a tied head once
+    assert (count.non_embedding, count.total) == (expected, expected + embeddings * 32)
 
 
 def test_every_architecture_follows_the_contract() -> None:
     for name, entry in ARCHITECTURES.items():
         config = entry.load()(plan_of(name), vocabulary=300, window_tokens=16, end_of_text=5)
         assert (config.vocab_size, config.eos_token_id) == (300, 5)
-        assert config.max_position_embeddings >= 16
+        longest = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", 16))
+        assert longest >= 16
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_training_mode_is_the_same_function_so_models_train_in_evaluation_mode(name: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    config = ARCHITECTURES[name].load()(plan_of(name), vocabulary=300, window_tokens=16, end_of_text=5)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    ids = torch.arange(32).view(2, 16)
+    losses, gradients = [], []
+    for mode in (True, False):
+        model.train(mode).zero_grad()
+        loss = model(input_ids=ids, labels=ids).loss
+        torch.autograd.backward(loss)
+        losses.append(loss.item())
+        gradients.append(model.get_input_embeddings().weight.grad.clone())
+    assert losses[0] == losses[1]
+    torch.testing.assert_close(*gradients)
+    assert (gradients[0][ids[:, :-1].flatten()].norm(dim=1) > 0).all()  # no token is left out as padding
 
 
 def test_neox_heads_too_small_to_rotate() -> None:

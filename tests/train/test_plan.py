@@ -16,6 +16,18 @@ def test_shipped_plan_has_the_demo_s_sizes() -> None:
     assert all(m.tokens >= 2e6 and len(plan.steps(m)) == 6 for m in plan.models)
 
 
+@pytest.mark.parametrize("name", ["families", "families-gpu"])
+def test_family_plans_have_four_sizes_or_more_of_each_family_and_the_same_in_each(name: str) -> None:
+    plan = read_train_plan(name)
+    sizes: dict[str, list[tuple[int, int, int, float, float]]] = {}
+    for m in plan.models:
+        sizes.setdefault(m.architecture, []).append((m.width, m.layers, m.heads, m.peak_learning_rate, m.tokens))
+        assert len(plan.steps(m)) >= 2
+    assert set(sizes) == {"gpt2", "opt", "bloom", "llama", "gpt_neox", "mpt"}
+    assert all(of_family == sizes["gpt2"] for of_family in sizes.values())
+    assert len(sizes["gpt2"]) >= 4
+
+
 def test_resolved_plan_reads_back(text_file: Path) -> None:
     plan = small_plan(text_file, schedule={"kind": "wsd", "decay_share": 0.5})
     assert train_plan(plan.as_dict()) == plan

@@ -88,6 +88,17 @@ def test_another_plan_in_the_same_folder_is_refused(text_file: Path, trained: tu
         train(small_plan(text_file, **STEPS, window_tokens=8), trained[0])
 
 
+def test_a_text_given_beside_the_plan_is_the_one_trained_on(text_file: Path, tmp_path: Path) -> None:
+    plan = small_plan(Path("no such text"), tokens=64, models=[{"name": "opt", **NEOX, "architecture": "opt"}])
+    suite = train(plan, tmp_path, text=str(text_file), device="cpu")
+    assert suite.training_text["source"] == str(text_file)
+    model, _ = suite.checkpoints[0].load()
+    described = suite.checkpoints[0].described
+    assert described.parameters_total == sum(p.numel() for p in model.parameters())  # the tied head once
+    with pytest.raises(InputError, match="begun with another plan: text differ"):
+        train(plan, tmp_path, device="cpu")
+
+
 def test_a_suite_made_by_hand_is_not_overwritten(text_file: Path, tmp_path: Path) -> None:
     (tmp_path / "suite.json").write_text("{}")
     with pytest.raises(InputError, match="holds a suite that no plan made"):

@@ -69,6 +69,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, help="folder for checkpoints and suite.json; begun training goes on there"
     )
+    parser.add_argument("--text", default="", help="a text or pattern of files instead of the plan's own")
     _add_device(parser)
     _add_progress(parser)
 
@@ -77,7 +78,14 @@ def _run_train(given: argparse.Namespace) -> Any:
     from bitlaw.train import train
 
     with open_progress(given.progress) as progress:
-        suite = train(given.plan, given.out, device=given.device, workers=given.workers or None, progress=progress)
+        suite = train(
+            given.plan,
+            given.out,
+            text=given.text,
+            device=given.device,
+            workers=given.workers or None,
+            progress=progress,
+        )
     return _suite_rows(suite)
 
 

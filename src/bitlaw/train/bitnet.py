@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from bitlaw.catalog import find
+from bitlaw.errors import InputError
 from bitlaw.formats.ternary import TernaryFormat
 
 TERNARY = TernaryFormat(group_size=0, per_tensor=True)
@@ -77,6 +78,11 @@ def make_native(model: Any, name: str) -> None:
     native: Native = find("native", name).load()
     body: nn.Module = model.base_model  # all but the output head
     found = [(path, module) for path, module in body.named_modules() if isinstance(module, nn.Linear)]
+    if not found:
+        raise InputError(
+            f"native={name!r} needs torch.nn.Linear layers, and {type(model).__name__} has none in its blocks. "
+            "Use another architecture."
+        )
     for path, linear in found:
         parent, _, own = path.rpartition(".")
         setattr(body.get_submodule(parent), own, BitLinear(linear, native))

@@ -114,7 +114,9 @@ def _build(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrain
     fresh = loader.from_config(config, dtype=torch.float32)
     if model_plan.native != "none":
         make_native(fresh, model_plan.native)
-    model: PreTrainedModel = fresh.to(device).train()
+    # No architecture has dropout, so evaluation mode is the same function; in training mode OPT draws a random number a
+    # layer (for a layer drop of 0) and so breaks the compiled graph there.
+    model: PreTrainedModel = fresh.to(device).eval()
     return model
 
 

@@ -6,6 +6,7 @@ by side. A process that dies is reported; the others finish.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ def train(
     plan: TrainPlan | str | Path,
     out: str | Path,
     *,
+    text: str = "",
     device: str = "auto",
     workers: int | None = None,
     progress: Progress | None = None,
@@ -36,11 +38,12 @@ def train(
 ) -> Suite:
     """Train the models of a plan into the folder `out` and return the suite. Run again, it does what is missing.
 
-    `device` is `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:1`; `workers` is how many models train side by
+    `text` replaces the plan's own. `device` is `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:1`; `workers` is how many models train side by
     side: by default one a core on a CPU, one a device on a GPU. State is saved every `state_seconds`. Raises InputError
     for a folder that holds another plan or cannot be written, BitlawError naming the models that failed.
     """
     plan = plan if isinstance(plan, TrainPlan) else read_train_plan(plan)
+    plan = dataclasses.replace(plan, text=text) if text else plan
     folder = Path(out)
     progress = progress or Progress()
     if workers is not None and workers < 1:
@@ -53,13 +56,13 @@ def train(
             _check_plan(plan, folder)
             missing = [model for model in plan.models if not _finished(plan, model, folder)]
             if missing:
-                text = prepare_text(plan, folder)
-                _check_architectures(plan, text)
+                prepared = prepare_text(plan, folder)
+                _check_architectures(plan, prepared)
                 failures = train_models(
                     plan,
                     missing,
                     folder,
-                    text=text,
+                    text=prepared,
                     device=device,
                     workers=workers,
                     state_seconds=state_seconds,
