@@ -290,7 +290,7 @@ def _weights_seen(layers: Sequence[LinearLayer], foreign: Any) -> dict[str, Any]
     count = parameters = 0
     signal = noise = 0.0
     for layer in layers:
-        weight = layer.module.weight.data.float()
+        weight = layer.weight.float()
         found = effective_weight(
             foreign.get_submodule(layer.name), weight.shape[1], dtype=foreign.dtype, device=str(weight.device)
         )
@@ -318,7 +318,7 @@ def _stored_bits(folder: Path, layers: Sequence[LinearLayer]) -> float | None:
         if not own:
             return None
         bits += 8 * sum(own)
-    return bits / sum(layer.module.weight.numel() for layer in layers)
+    return bits / sum(layer.stored.numel() for layer in layers)
 
 
 def _made(device: str, dtype: str, seconds: float, packages: str) -> Made:

@@ -93,7 +93,7 @@ def reads_calibration(variant: Variant) -> bool:
 def check_activations(format: ActivationFormat, layers: Sequence[LinearLayer]) -> None:
     """Raise InputError naming the layer whose inputs the format's groups do not divide."""
     for layer in layers:
-        group_width(layer.module.in_features, format.format, layer.name)
+        group_width(layer.in_features, format.format, layer.name)
 
 
 def largest_inputs(decoder: Decoder, index: int, stream: Stream) -> tuple[dict[str, torch.Tensor], Stream]:

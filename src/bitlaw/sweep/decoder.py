@@ -1,6 +1,7 @@
 """A causal language model taken apart where the sweep needs it: embed, each block alone, head. Found by structure.
 
-The blocks are the outermost ModuleList that holds the most parameters. What a block is called with (masks, rotary
+The blocks are the outermost ModuleList that holds the most parameters, inside what the model itself calls its decoder
+(`get_decoder`: the text tower of a multimodal model). What a block is called with (masks, rotary
 angles, position ids) is recorded from the model's own forward, with every block replaced by one that passes its input
 on; the head is the model's own forward with the blocks replaced by the hidden states to score. So no family needs a
 table of names, and the arithmetic is transformers' own.
@@ -148,9 +149,14 @@ class Decoder:
 
 
 def _find_blocks(model: nn.Module) -> str:
-    """Return the name of the outermost ModuleList with the most parameters. Raises CheckpointError if there is none."""
+    """Return the name of the decoder's outermost ModuleList with the most parameters. Raises CheckpointError if there is none."""
     found: dict[str, int] = {}
+    get_decoder: Any = getattr(model, "get_decoder", None)
+    own = model if get_decoder is None else get_decoder()
+    inside = next((f"{name}." for name, module in model.named_modules() if module is own and name), "")
     for name, module in model.named_modules():
+        if not name.startswith(inside):
+            continue
         if isinstance(module, nn.ModuleList) and not any(name.startswith(f"{outer}.") for outer in found):
             found[name] = sum(p.numel() for p in module.parameters())
     if not found:

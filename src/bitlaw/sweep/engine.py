@@ -142,7 +142,7 @@ def _prepare(decoder: Decoder, tracks: Sequence[Track], calibration: torch.Tenso
     gradients: dict[str, WeightGradients] = {}
     if calibration is not None and any(needy):
         gradients = collect_gradients(decoder, layers, _chunks(calibration, batch_windows, decoder.device))
-    facts = [LayerFacts(name=n.name, weight=n.module.weight.data, gradients=gradients.get(n.name)) for n in layers]
+    facts = [LayerFacts(name=n.name, weight=n.weight, gradients=gradients.get(n.name)) for n in layers]
     for track, method, made, needs in zip(tracks, asked, options, needy, strict=True):
         track.gradients = gradients if needs else {}
         if method.choose is not None and track.format is not None:
@@ -155,7 +155,7 @@ def _check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:
         for track in tracks:
             if track.format is not None or track.activations is not None:
                 raise InputError(
-                    f"{track.variant.label} rounds linear layers, and there is no torch.nn.Linear in the blocks of "
+                    f"{track.variant.label} rounds linear layers, and there is none in the blocks of "
                     f"{type(decoder.model).__name__}. Only kv_cache can be measured on it."
                 )
     for index in range(len(decoder.blocks)):
@@ -166,7 +166,7 @@ def _check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:
             for layer in layers:
                 format = track.chosen.get(layer.name, track.format)
                 if format is not None:
-                    bits_per_weight(layer.module.in_features, format, layer.name)
+                    bits_per_weight(layer.in_features, format, layer.name)
 
 
 def _walk_block(

@@ -24,7 +24,7 @@ def collect_gradients(
     Memory: two float32 numbers a weight, and the activations of one chunk. Raises NonFiniteError for a loss that is NaN
     or infinite.
     """
-    weights = [layer.module.weight for layer in layers]
+    weights = [layer.stored for layer in layers]
     asked_before = {id(p): p.requires_grad for p in decoder.model.parameters()}
     absolute = [torch.zeros_like(w, dtype=torch.float32) for w in weights]
     squared = [torch.zeros_like(w, dtype=torch.float32) for w in weights]
@@ -41,7 +41,9 @@ def collect_gradients(
         for parameter in decoder.model.parameters():
             parameter.requires_grad_(asked_before[id(parameter)])
     return {
-        layer.name: WeightGradients(absolute=total / len(chunks), squared=squares / len(chunks))
+        layer.name: WeightGradients(
+            absolute=layer.from_stored(total / len(chunks)), squared=layer.from_stored(squares / len(chunks))
+        )
         for layer, total, squares in zip(layers, absolute, squared, strict=True)
     }
 

@@ -19,17 +19,63 @@ Stream = list[torch.Tensor]
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """One linear layer; `name` is qualified in the model, `module.weight` is [out, in]."""
+    """One linear layer; `name` is qualified in the model. Its module keeps the weight in whatever layout it computes with.
+
+    transposed   the module keeps [in, out] (GPT-2's Conv1D)
+    """
 
     name: str
-    module: nn.Linear
+    module: nn.Module
+    transposed: bool = False
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weight [out, in], contiguous: the module's own tensor, or a copy of one kept transposed. Not to be written to."""
+        stored = self.stored.data
+        return stored.T.contiguous() if self.transposed else stored
+
+    @property
+    def stored(self) -> nn.Parameter:
+        """The module's own parameter, in its own layout."""
+        parameter = self.module.weight
+        assert isinstance(parameter, nn.Parameter)
+        return parameter
+
+    @property
+    def in_features(self) -> int:
+        """Width of the input."""
+        return self.stored.shape[0 if self.transposed else 1]
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.stored.shape[1 if self.transposed else 0]
+
+    def to_stored(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return a weight [out, in] in the module's layout."""
+        return weight.T.contiguous() if self.transposed else weight
+
+    def from_stored(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return something in the module's layout, such as its gradient, as [out, in]."""
+        return tensor.T.contiguous() if self.transposed else tensor
 
 
 def linear_layers(decoder: Decoder, index: int) -> list[LinearLayer]:
     """Return the linear layers of a block in the order they were defined."""
     prefix = decoder.block_name(index)
-    modules = decoder.blocks[index].named_modules()
-    return [LinearLayer(f"{prefix}.{name}", module) for name, module in modules if isinstance(module, nn.Linear)]
+    found = []
+    for name, module in decoder.blocks[index].named_modules():
+        if isinstance(module, nn.Linear):
+            found.append(LinearLayer(f"{prefix}.{name}", module))
+        elif _keeps_transposed(module):
+            found.append(LinearLayer(f"{prefix}.{name}", module, transposed=True))
+    return found
+
+
+def _keeps_transposed(module: nn.Module) -> bool:
+    """Whether a module is transformers' Conv1D: x W + b with W [in, out], `nf` its outputs."""
+    weight = module._parameters.get("weight")
+    return weight is not None and weight.dim() == 2 and getattr(module, "nf", None) == weight.shape[1]
 
 
 def input_groups(decoder: Decoder, index: int, hidden: torch.Tensor) -> list[list[LinearLayer]]:
@@ -66,7 +112,7 @@ def collect(
     this depth, whose inputs (with the block's own weights) are counted beside the stream's as drift.
     """
     firsts = [group[0] for group in groups]
-    statistics = [InputStatistics(layer.module.in_features, decoder.device) for layer in firsts]
+    statistics = [InputStatistics(layer.in_features, decoder.device) for layer in firsts]
     of_layer = {layer.name: s for layer, s in zip(firsts, statistics, strict=True)}
     beside: dict[str, torch.Tensor] = {}
 
@@ -85,17 +131,17 @@ def collect(
 
 @contextmanager
 def replaced_weights(layers: Sequence[LinearLayer], weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Give the layers named in `weights` other weights for a while; the originals come back at the end."""
-    originals = {layer.name: layer.module.weight.data for layer in layers if layer.name in weights}
+    """Give the layers named in `weights` other weights [out, in] for a while; the originals come back at the end."""
+    originals = {layer.name: layer.stored.data for layer in layers if layer.name in weights}
     try:
         for layer in layers:
             if layer.name in weights:
-                layer.module.weight.data = weights[layer.name]
+                layer.stored.data = layer.to_stored(weights[layer.name])
         yield
     finally:
         for layer in layers:
             if layer.name in originals:
-                layer.module.weight.data = originals[layer.name]
+                layer.stored.data = originals[layer.name]
 
 
 @contextmanager

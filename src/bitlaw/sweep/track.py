@@ -69,7 +69,7 @@ class Track:
 
     def quantize(self, layer: LinearLayer, statistics: InputStatistics | WeightGradients | None) -> torch.Tensor:
         """Return the layer's quantized weight, [out, in] in the layer's dtype, and keep count of it."""
-        original = layer.module.weight.data
+        original = layer.weight
         weight = original.float()
         if not torch.isfinite(weight).all():
             raise NonFiniteError(f"{layer.name} holds NaN or infinite weights")
