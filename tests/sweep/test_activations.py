@@ -360,9 +360,30 @@ def test_a_family_that_gives_its_cache_by_position() -> None:
     assert loss(fine.seen) == pytest.approx(loss_of(model), abs=1e-3)
     assert coarse.seen.kl_nats > 10 * fine.seen.kl_nats > 0
     assert fine.seen.bits_per_weight == 16.0
+    for block in model.transformer.h:
+        for parent, name in (
+            (block.attn, "c_attn"),
+            (block.attn, "c_proj"),
+            (block.mlp, "c_fc"),
+            (block.mlp, "c_proj"),
+        ):
+            setattr(parent, name, Product(parent.get_submodule(name)))
     for variant in (Variant(activations="int8_token"), make_variant("nearest", "int4_g16")):
-        with pytest.raises(InputError, match=r"no torch\.nn\.Linear in the blocks of GPT2LMHeadModel"):
+        with pytest.raises(
+            InputError, match="rounds linear layers, and there is none in the blocks of GPT2LMHeadModel"
+        ):
             sweep(model, [variant], EVALUATION)
+
+
+class Product(nn.Module):
+    """A linear layer that is none of the kinds known."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.matrix = layer.weight
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs @ self.matrix
 
 
 def test_plans() -> None:
