@@ -10,11 +10,18 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from bitlaw.formats.integer import IntegerFormat
 from bitlaw.quantize import make_variant
+from bitlaw.records import Asked, Checkpoint, Measurement, TextSet, Variant
 from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.layers import linear_layers
 from tests.quantize.test_gptq import plain_gptq
 
 VOCABULARY, LENGTH = 64, 32
+NOBODY_ASKED = Asked(
+    checkpoint=Checkpoint(suite="t", model="t", step=1, commit="t", family="t", parameters=1),
+    variant=Variant(),
+    calibration=TextSet(),
+    evaluation=TextSet(),
+)
 
 
 def sentences(count: int, seed: int) -> torch.Tensor:
@@ -84,8 +91,10 @@ def test_loss_equals_the_float64_reference(trained: nn.Module, bits: int, group:
             layer.module.weight.data = torch.from_numpy(quantized)
     seen = result.seen
     assert seen.state == "ok"
-    assert seen.nats is not None
-    assert seen.tokens_scored is not None
     baseline = loss_of(trained, evaluation)
     assert baseline < 0.75 * np.log(VOCABULARY), "the model has not learned anything"
-    assert seen.nats / seen.tokens_scored == pytest.approx(loss_of(reference, evaluation), abs=1e-4)
+    # On another processor the training ends elsewhere, and a code that lies on a tie may fall either way: a fifth of the
+    # paired standard error is allowed for that (seen: a tenth, on AVX-512 with AMX, at 3 bits).
+    measurement = Measurement(asked=NOBODY_ASKED, seen=seen)
+    allowed = max(1e-4, 0.2 * measurement.qid_se)
+    assert measurement.loss == pytest.approx(loss_of(reference, evaluation), abs=allowed)

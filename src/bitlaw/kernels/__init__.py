@@ -1,6 +1,9 @@
 """Fast paths of functions in `quantize` and `formats`, in Triton, each with the torch code it replaces as its oracle.
 
-    gptq_block.py   the column loop of GPTQ: one launch for a block of columns, any number of rows
+    gptq_block.py     the column loop of GPTQ: one launch for a block of columns, any number of rows and variants
+    gptq_columns.py   the whole loop around it: the columns behind a block follow by one matrix product
+    moments.py        second moments of 16-bit inputs, one triangle (library products, no kernel of ours)
+    score_rows.py     cross-entropy, KL divergence and agreement, a row of logits a program
 
 To add one: a file with the kernel and one Python function that launches it, a test in tests/kernels that compares it
 with the torch code on random and adversarial input (on a CPU through Triton's interpreter), and a line above.

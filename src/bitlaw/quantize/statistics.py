@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bitlaw.errors import HessianError, InputError, NonFiniteError
+from bitlaw.kernels import moments
 
 
 class InputStatistics:
@@ -19,7 +20,7 @@ class InputStatistics:
     largest    [in]      max of |x| (SmoothQuant's)
     drift      [in, in]  mean of (x' - x)^T x, x' the same tokens' input in the 16-bit network (GPTAQ's asymmetry); 0 unless given
 
-    All float32. What methods derive from them is kept with `derived`, so variants that share an input share that work too.
+    All float32; 16-bit inputs on a GPU are multiplied as they are and summed in float32 (kernels/moments.py). What methods derive from them is kept with `derived`, so variants that share an input share that work too.
     """
 
     def __init__(self, features: int, device: torch.device | str = "cpu") -> None:
@@ -27,6 +28,7 @@ class InputStatistics:
         self._absolute = torch.zeros(features, dtype=torch.float32, device=device)
         self._largest = torch.zeros(features, dtype=torch.float32, device=device)
         self._drift: torch.Tensor | None = None
+        self._one_triangle = False
         self.tokens = 0
         self._kept: dict[Hashable, Any] = {}
 
@@ -47,12 +49,20 @@ class InputStatistics:
 
     def add(self, inputs: torch.Tensor, full_precision: torch.Tensor | None = None) -> None:
         """Count the tokens of inputs [..., in]; full_precision [..., in] is what the 16-bit network has in their place."""
-        x = inputs.reshape(-1, inputs.shape[-1]).to(torch.float32)
-        self._sum.addmm_(x.T, x)
-        absolute = x.abs()
-        self._absolute += absolute.sum(0)
-        self._largest = torch.maximum(self._largest, absolute.amax(0))
+        x = inputs.reshape(-1, inputs.shape[-1])
+        if moments.serves(x):
+            moments.add_lower(self._sum, x)
+            self._one_triangle = True
+            self._absolute += torch.linalg.vector_norm(x, 1, dim=0, dtype=torch.float32)
+            self._largest = torch.maximum(self._largest, torch.linalg.vector_norm(x, torch.inf, dim=0).float())
+        else:
+            x = x.to(torch.float32)
+            self._sum.addmm_(x.T, x)
+            absolute = x.abs()
+            self._absolute += absolute.sum(0)
+            self._largest = torch.maximum(self._largest, absolute.amax(0))
         if full_precision is not None:
+            x = x.to(torch.float32)
             if self._drift is None:
                 self._drift = torch.zeros_like(self._sum)
             self._drift.addmm_((full_precision.reshape(x.shape).to(torch.float32) - x).T, x)
@@ -62,6 +72,8 @@ class InputStatistics:
     @property
     def hessian(self) -> torch.Tensor:
         """Mean of x^T x over tokens, [in, in]."""
+        if self._one_triangle:
+            self._sum, self._one_triangle = moments.mirrored(self._sum), False
         return self._sum / max(self.tokens, 1)
 
     @property
@@ -123,13 +135,18 @@ class InputStatistics:
 
     def _factorise(self, damping: float, order: str, width: int, rule: str) -> torch.Tensor:
         work = torch.float64 if self._sum.device.type == "cpu" else torch.float32
-        hessian = self.hessian.to(work)
+        hessian = self.hessian.to(work)  # a copy: damped in place, and freed as soon as it has been used
         diagonal = hessian.diagonal()
         unused = torch.where(self.unused(), torch.ones_like(diagonal), torch.zeros_like(diagonal))
         share = damping * diagonal.mean() if rule == "relative" else torch.full_like(diagonal, damping)
-        hessian = hessian + torch.diag(unused + share)
-        permutation = self.order(order, width).flip(0)
-        lower, info = torch.linalg.cholesky_ex(hessian[permutation][:, permutation])
+        diagonal.copy_(diagonal + (unused + share))
+        if order == "none":
+            hessian = hessian.flip(0, 1)
+        else:
+            permutation = self.order(order, width).flip(0)
+            hessian = hessian[permutation][:, permutation]
+        lower, info = torch.linalg.cholesky_ex(hessian)
+        del hessian, diagonal
         if int(info) != 0 or not torch.isfinite(lower).all():
             raise HessianError(
                 f"the Hessian of {self.features} inputs from {self.tokens} tokens is not positive definite with "
@@ -137,6 +154,7 @@ class InputStatistics:
             )
         eye = torch.eye(self.features, dtype=work, device=lower.device)
         inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
+        del eye, lower
         factor: torch.Tensor = inverse.flip(0, 1).to(torch.float32).contiguous()
         return factor
 

@@ -1,4 +1,8 @@
-"""Nats, KL divergence and agreement per window, summed into what a record keeps."""
+"""Nats, KL divergence and agreement per window, summed into what a record keeps.
+
+On a GPU a kernel reads the logits once, in the dtype they come in (kernels/score_rows.py); elsewhere torch does it, by
+tables of log-probabilities. Both count in float32, and sum in float64.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,53 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bitlaw.kernels import available
+
 
 @dataclass(frozen=True)
 class Reference:
-    """The 16-bit model on one chunk. B windows, S = T - 1 scored tokens, V vocabulary."""
+    """The 16-bit model on one chunk. B windows, S = T - 1 scored tokens, V vocabulary.
 
-    log_probabilities: torch.Tensor  # [B, S, V]
+    table: log-probabilities, or the logits themselves where the kernel counts (`by_kernel`).
+    """
+
+    table: torch.Tensor  # [B, S, V]
     targets: torch.Tensor  # [B, S]
     nats: torch.Tensor  # [B, S]
+    by_kernel: bool = False
 
 
 def reference(logits: torch.Tensor, ids: torch.Tensor) -> Reference:
     """Score the 16-bit model. logits [B, T, V], ids [B, T]; token t is predicted from those before it, the first is not."""
-    log_probabilities = torch.log_softmax(logits[:, :-1].float(), -1)
     targets = ids[:, 1:]
+    if available(logits.device):
+        nats, _, _ = _by_kernel(None, logits, targets)
+        return Reference(logits[:, :-1], targets, nats, by_kernel=True)
+    log_probabilities = torch.log_softmax(logits[:, :-1].float(), -1)
     return Reference(log_probabilities, targets, _nats(log_probabilities, targets))
 
 
 def _nats(log_probabilities: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return -log_probabilities.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def _by_kernel(
+    base: torch.Tensor | None, logits: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return nats, KL and agreement, [B, S] each. base [B, S, V] or None, logits [B, T, V], targets [B, S]."""
+    from bitlaw.kernels.score_rows import score_rows
+
+    return score_rows(base, logits[:, : targets.shape[1]], targets)
+
+
+def score_logits(base: Reference, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return nats, KL(16-bit || variant) and agreement (0 or 1) of every scored token, [B, S]. logits [B, T, V]."""
+    if base.by_kernel:
+        return _by_kernel(base.table, logits, base.targets)
+    log_probabilities = torch.log_softmax(logits[:, :-1].float(), -1)
+    kl = (base.table.exp() * (base.table - log_probabilities)).sum(-1)
+    agree = log_probabilities.argmax(-1) == base.table.argmax(-1)
+    return _nats(log_probabilities, base.targets), kl, agree
 
 
 @dataclass
@@ -46,26 +78,36 @@ class Tally:
 
     def add(self, logits: torch.Tensor | None, base: Reference) -> None:
         """Count one chunk. logits [B, T, V] of the variant; None counts the 16-bit model against itself."""
-        same = logits is None
-        log_probabilities = base.log_probabilities if logits is None else torch.log_softmax(logits[:, :-1].float(), -1)
-        nats = base.nats if same else _nats(log_probabilities, base.targets)
-        self.non_finite_tokens += int((~torch.isfinite(nats)).sum())
+        windows, tokens = base.nats.shape
+        if logits is None:
+            nats, kl, agreements = base.nats, None, torch.tensor(windows * tokens, device=base.nats.device)
+        else:
+            nats, kl, agree = score_logits(base, logits)
+            agreements = agree.sum()
         of_window = nats.double().sum(1)
         of_baseline = base.nats.double().sum(1)
         difference = of_window - of_baseline
-        windows, tokens = nats.shape
+        sums = torch.stack(  # one copy from the device a chunk
+            (
+                of_window.sum(),
+                (of_window**2).sum(),
+                of_baseline.sum(),
+                (difference**2).sum(),
+                difference.sum(),
+                torch.zeros_like(of_window[0]) if kl is None else kl.double().sum(),
+                agreements.double(),
+                (~torch.isfinite(nats)).sum().double(),
+            )
+        ).tolist()
         self.windows += windows
         self.tokens_scored += windows * tokens
         self.tokens_squared += float(windows * tokens**2)
-        self.nats += float(of_window.sum())
-        self.nats_squared += float((of_window**2).sum())
-        self.nats_tokens += float(of_window.sum() * tokens)
-        self.baseline_nats += float(of_baseline.sum())
-        self.difference_squared += float((difference**2).sum())
-        self.difference_tokens += float(difference.sum() * tokens)
-        if same:
-            self.agreements += windows * tokens
-            return
-        kl = (base.log_probabilities.exp() * (base.log_probabilities - log_probabilities)).sum(-1)
-        self.kl_nats += float(kl.double().sum())
-        self.agreements += int((log_probabilities.argmax(-1) == base.log_probabilities.argmax(-1)).sum())
+        self.nats += sums[0]
+        self.nats_squared += sums[1]
+        self.nats_tokens += sums[0] * tokens
+        self.baseline_nats += sums[2]
+        self.difference_squared += sums[3]
+        self.difference_tokens += sums[4] * tokens
+        self.kl_nats += sums[5]
+        self.agreements += int(sums[6])
+        self.non_finite_tokens += int(sums[7])
