@@ -55,7 +55,9 @@ FORMATS: Mapping[str, Entry] = {
 
 METHODS: Mapping[str, Entry] = {
     "nearest": Entry(target="bitlaw.quantize.nearest:NEAREST", summary="round each weight to the nearest value (RTN)"),
-    "gptq": Entry(target="bitlaw.quantize.gptq:GPTQ", summary="column by column, errors moved to later columns"),
+    "gptq": Entry(
+        target="bitlaw.quantize.gptq_together:GPTQ", summary="column by column, errors moved to later columns"
+    ),
     "gptaq": Entry(target="bitlaw.quantize.gptaq:GPTAQ", summary="gptq aimed at the 16-bit network's layer outputs"),
     "awq": Entry(target="bitlaw.quantize.awq:AWQ", summary="input scales and clips with the least output error"),
     "awq_gptq": Entry(target="bitlaw.quantize.awq:AWQ_GPTQ", summary="gptq under awq's scales and clips"),

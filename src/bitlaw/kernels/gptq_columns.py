@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeGuard
 
 import torch
@@ -32,26 +33,40 @@ def serves(
     return True
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """One variant of one layer in a stack of columns: which rows are its own, its grid, and its parameters if static.
+
+    static [rows, groups, 2] are parameters of the stored groups; None chooses them on the way.
+    """
+
+    rows: slice
+    format: IntegerFormat
+    static: torch.Tensor | None = None
+
+
 def solve_on_gpu(
     rest: torch.Tensor,
     factor: torch.Tensor,
     blocks: Sequence[tuple[int, int]],
     groups: Mapping[int, int],
-    format: IntegerFormat,
-    static: torch.Tensor | None,
+    stacks: Sequence[Stack],
     stored_group: Sequence[int],
 ) -> torch.Tensor:
     """Return the quantized columns, [columns, rows]; `rest` [columns, rows] float32 is used up.
 
     blocks (start, stop) follow each other; groups maps the first column of a group to its end, for parameters chosen
-    on the way; a block holds whole groups or lies inside one. static [rows, groups, 2] are parameters of the stored
-    groups, `stored_group` tells which one each column has.
+    on the way; a block holds whole groups or lies inside one. The stacks cover the rows in order, all static or none;
+    `stored_group` tells which stored group each column has.
     """
     from bitlaw.kernels.gptq_block import quantize_block
 
-    rows = rest.shape[1]
-    highest = torch.full((rows,), float(format.highest_code), device=rest.device)
-    symmetric = torch.full((rows,), int(format.symmetric), dtype=torch.int8, device=rest.device)
+    counts = torch.tensor([s.rows.stop - s.rows.start for s in stacks])
+    highest = torch.tensor([float(s.format.highest_code) for s in stacks]).repeat_interleave(counts).to(rest.device)
+    symmetric = torch.tensor([int(s.format.symmetric) for s in stacks], dtype=torch.int8)
+    symmetric = symmetric.repeat_interleave(counts).to(rest.device)
+    statics = [s.static for s in stacks if s.static is not None]
+    static = torch.cat(statics) if statics else None
     done = torch.empty_like(rest)
     inherited = torch.empty(0)
     for start, stop in blocks:
@@ -61,7 +76,9 @@ def solve_on_gpu(
         elif start not in groups:
             parameters = inherited
         elif groups[start] > stop:
-            inherited = format.parameters(rest[start : groups[start]].T).T[None].contiguous()
+            whole = rest[start : groups[start]]
+            chosen = [s.format.parameters(whole[:, s.rows].T).T for s in stacks]
+            inherited = torch.cat(chosen, 1)[None].contiguous()
             parameters = inherited
         else:
             width = groups[start] - start

@@ -14,47 +14,49 @@ import torch
 import triton
 import triton.language as tl
 
+LOWEST = tl.constexpr(-3.0e38)  # beyond the last logit: its exponential is 0, and differences of two of them are too
+
 
 @triton.jit
 def _score(
     base, variant, targets, nats, kl, agree,
-    vocabulary, scored, base_window, base_stride, variant_window, variant_stride,
-    COLUMNS: tl.constexpr, SAME: tl.constexpr,
+    scored, base_window, base_stride, variant_window, variant_stride,
+    VOCABULARY: tl.constexpr, COLUMNS: tl.constexpr, SAME: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     base += (row // scored) * base_window + (row % scored) * base_stride
     variant += (row // scored) * variant_window + (row % scored) * variant_stride
     column = tl.arange(0, COLUMNS)
-    top_b = -float("inf")
-    top_q = -float("inf")
+    top_b = LOWEST
+    top_q = LOWEST
     sum_b = 0.0
     sum_q = 0.0
     crossed = 0.0
     best_b = 0
     best_q = 0
-    for start in range(0, vocabulary, COLUMNS):
-        there = start + column < vocabulary
-        q = tl.load(variant + start + column, mask=there, other=-float("inf")).to(tl.float32)
+    for start in range(0, VOCABULARY, COLUMNS):
+        there = start + column < VOCABULARY
+        q = tl.load(variant + start + column, mask=there, other=LOWEST).to(tl.float32)
         here = tl.max(q, axis=0)
         best_q = tl.where(here > top_q, start + tl.argmax(q, axis=0), best_q)
         new = tl.maximum(top_q, here)
         sum_q = sum_q * tl.exp(top_q - new) + tl.sum(tl.where(there, tl.exp(q - new), 0.0), axis=0)
         top_q = new
         if not SAME:
-            b = tl.load(base + start + column, mask=there, other=-float("inf")).to(tl.float32)
+            b = tl.load(base + start + column, mask=there, other=LOWEST).to(tl.float32)
             here = tl.max(b, axis=0)
             best_b = tl.where(here > top_b, start + tl.argmax(b, axis=0), best_b)
             new = tl.maximum(top_b, here)
             shrink = tl.exp(top_b - new)
             weight = tl.where(there, tl.exp(b - new), 0.0)
             sum_b = sum_b * shrink + tl.sum(weight, axis=0)
-            crossed = crossed * shrink + tl.sum(tl.where(there, weight * (b - q), 0.0), axis=0)
+            crossed = crossed * shrink + tl.sum(weight * (b - q), axis=0)
             top_b = new
     target = tl.load(targets + row)
-    lse_q = top_q + tl.log(sum_q)
-    tl.store(nats + row, lse_q - tl.load(variant + target).to(tl.float32))
+    log_q = tl.log(sum_q)
+    tl.store(nats + row, log_q - (tl.load(variant + target).to(tl.float32) - top_q))
     if not SAME:
-        tl.store(kl + row, crossed / sum_b - (top_b + tl.log(sum_b)) + lse_q)
+        tl.store(kl + row, crossed / sum_b - (top_b - top_q) - (tl.log(sum_b) - log_q))
         tl.store(agree + row, (best_b == best_q).to(tl.int32))
 
 
@@ -78,12 +80,12 @@ def score_rows(
         nats,
         kl,
         agree,
-        vocabulary,
         scored,
         other.stride(0),
         other.stride(1),
         variant.stride(0),
         variant.stride(1),
+        VOCABULARY=vocabulary,
         COLUMNS=min(4096, triton.next_power_of_2(vocabulary)),
         SAME=base is None,
     )

@@ -12,13 +12,16 @@ Rows never meet, so all are done at once; updates beyond a block of columns are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from bitlaw.errors import InputError
 from bitlaw.formats import Format, group_starts
-from bitlaw.kernels.gptq_columns import serves, solve_on_gpu
+from bitlaw.formats.integer import IntegerFormat
+from bitlaw.kernels.gptq_columns import Stack, serves, solve_on_gpu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,8 @@ def solve_columns(
     batches = blocks(units(arrangement.groups, micro_block), block_size)
     ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
     if micro_block == 1 and drift is None and serves(format, weight.device, ranges, group_stop):
-        done = solve_on_gpu(rest, factor, ranges, group_stop, format, static, arrangement.stored_group)
+        stack = Stack(rows=slice(0, len(weight)), format=format, static=static)
+        done = solve_on_gpu(rest, factor, ranges, group_stop, [stack], arrangement.stored_group)
         return _stored(done, arrangement.order)
     done = torch.empty_like(rest)
     parameters = torch.empty(0)
@@ -166,6 +170,43 @@ def solve_columns(
         if drift is not None:
             rest[stop:].addmm_(drift[start:stop, stop:].T, before)
     return _stored(done, arrangement.order)
+
+
+def stackable(
+    format: Format, device: torch.device, arrangement: Arrangement, micro_block: int, block_size: int
+) -> bool:
+    """Whether `solve_stacked` serves this format, in this arrangement, on this device."""
+    if micro_block != 1:
+        return False
+    batches = blocks(units(arrangement.groups, micro_block), block_size)
+    ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
+    return serves(format, device, ranges, dict(arrangement.groups))
+
+
+def solve_stacked(
+    weights: Sequence[torch.Tensor],
+    formats: Sequence[Format],
+    factor: torch.Tensor,
+    arrangement: Arrangement,
+    *,
+    statics: Sequence[torch.Tensor | None],
+    block_size: int = 128,
+) -> list[torch.Tensor]:
+    """Return each weight quantized column by column, all of them stacked as rows of one walk over the columns.
+
+    weights [out_i, in] float32 read the same input, so one factor serves all; layers and variants may be mixed, as long as
+    all formats are `stackable` in this arrangement and all are static or none is. Same arithmetic as `solve_columns`.
+    """
+    rest = torch.cat([weight.T for weight in weights], 1)[arrangement.order]
+    stacks, first = [], 0
+    for weight, format, static in zip(weights, formats, statics, strict=True):
+        rows = slice(first, first + len(weight))
+        stacks.append(Stack(rows=rows, format=cast(IntegerFormat, format), static=static))
+        first = rows.stop
+    batches = blocks(units(arrangement.groups, 1), block_size)
+    ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
+    done = solve_on_gpu(rest, factor, ranges, dict(arrangement.groups), stacks, arrangement.stored_group)
+    return [_stored(done[:, stack.rows], arrangement.order) for stack in stacks]
 
 
 def _stored(done: torch.Tensor, order: torch.Tensor) -> torch.Tensor:

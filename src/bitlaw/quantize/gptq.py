@@ -21,7 +21,7 @@ from bitlaw.formats import Format
 from bitlaw.formats.grouping import group_parameters
 from bitlaw.quantize.columns import arrange, group_ranges, solve_columns
 from bitlaw.quantize.error import output_error
-from bitlaw.quantize.method import CalibratedOptions, Method, require_choice, require_whole
+from bitlaw.quantize.method import CalibratedOptions, require_choice, require_whole
 from bitlaw.quantize.statistics import InputStatistics, Statistics, require_inputs
 
 DAMPING_GRID = tuple(10.0**exponent for exponent in range(-3, 5))
@@ -130,6 +130,3 @@ def _drift(inputs: InputStatistics, factor: torch.Tensor, order: torch.Tensor, a
     """Return GPTAQ's P = alpha triu(D U^T, 1) U, [in, in] in the order's places; D is the drift, U the factor."""
     drift = inputs.drift[order][:, order]
     return alpha * torch.triu(drift @ factor.T, diagonal=1) @ factor
-
-
-GPTQ = Method(name="gptq", options=GptqOptions, function=gptq)

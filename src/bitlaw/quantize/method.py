@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from bitlaw import catalog
-from bitlaw.errors import InputError
+from bitlaw.errors import HessianError, InputError
 from bitlaw.formats import Format, parse_format
 from bitlaw.formats.grouping import bits_per_weight
 from bitlaw.quantize.statistics import Statistics, WeightGradients
@@ -104,6 +104,16 @@ class LayerFacts:
     gradients: WeightGradients | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeightJob:
+    """One weight [out, in] float32 to be quantized to a format with a method's options."""
+
+    weight: torch.Tensor
+    format: Format
+    options: Any
+
+
+Together = Callable[[Sequence[WeightJob], Any], Sequence[torch.Tensor | HessianError]]
 Function = Callable[[torch.Tensor, Any, Format, Any], torch.Tensor | Quantized]
 Choice = Callable[[Sequence[LayerFacts], Format, Any], Mapping[str, Format | None]]
 
@@ -121,6 +131,8 @@ class Method:
     needs      which statistics the function and the choice look at, of INPUTS, PAIRS, GRADIENTS; INPUTS for CalibratedOptions
     bits       nominal bits per weight P, where not the format's own
     choose     a choice between the layers of a model: the format of each, None for a layer that stays 16 bit
+    together   (jobs, statistics) -> one weight [out, in] a job, or the HessianError it met: several weights that read one
+               input (layers, variants) at once, with the numbers of `function`; None where there is no faster way
     inner      the method and options that quantize the chosen layers, where `choose` is all that the method itself does
     """
 
@@ -130,6 +142,7 @@ class Method:
     needs: Callable[[Any], frozenset[str]] = _needs_of_options
     bits: Callable[[Format, Any], float] | None = None
     choose: Choice | None = None
+    together: Together | None = None
     inner: Callable[[Any], tuple[Method, Any]] | None = None
 
     @property
