@@ -57,7 +57,7 @@ def _score(
     tl.store(nats + row, log_q - (tl.load(variant + target).to(tl.float32) - top_q))
     if not SAME:
         tl.store(kl + row, crossed / sum_b - (top_b - top_q) - (tl.log(sum_b) - log_q))
-        tl.store(agree + row, (best_b == best_q).to(tl.int32))
+        tl.store(agree + row, tl.where(best_b == best_q, 1, 0))
 
 
 def score_rows(
