@@ -2,8 +2,8 @@
 
     python benchmarks/format_errors.py
 
-Each format of the catalog rounds 512 rows of 4096 standard normal numbers to nearest. Formats that are others by another name are left
-out, and so are those with short last groups.
+Each format of the catalog, the 36 of arXiv 2410.12119 and the integers they are compared with there round 512 rows of 4096 standard normal
+numbers to nearest. Formats that are others by another name are left out, and so are those with short last groups.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from bitlaw.catalog import FORMATS
 from bitlaw.formats import bits_per_weight, parse_format, quantize_groups
+from bitlaw.predictor.known_formats import PAPER_FORMATS
 
 FILE = Path(__file__).parent.parent / "src" / "bitlaw" / "data" / "formats.csv"
 SIDE = 4096
@@ -35,6 +36,14 @@ def rows(names: list[str], rows: int = 512) -> list[list[object]]:
 def names() -> list[str]:
     """Return the examples of every family that are formats of their own."""
     examples = [name for entry in FORMATS.values() for name in entry.load().examples()]
+    scopes = (
+        "row_sym",
+        "row_sym_mse",
+        "tensor_sym",
+        "tensor_sym_mse",
+        *(f"g{g}_sym{m}" for g in (16, 32, 64, 128) for m in ("", "_mse")),
+    )
+    examples += [*PAPER_FORMATS, *(f"int{bits}_{scope}" for bits in (2, 3, 4, 6) for scope in scopes)]
     kept = [name for name in examples if parse_format(name).canonical == name and not parse_format(name).short]
     return list(dict.fromkeys(kept))
 

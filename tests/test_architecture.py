@@ -30,13 +30,14 @@ ROOMS = [
     "laws",
     "fit",
     "predict",
+    "predictor",
     "report",
     "demo",
     "api",
     "cli",
 ]
 MODELS = {"workers", "text", "formats", "quantize", "kernels", "suites", "train", "sweep", "measure"}
-NUMBERS = {"datasets", "laws", "fit", "predict", "report", "store", "records", "catalog", "errors"}
+NUMBERS = {"datasets", "laws", "fit", "predict", "predictor", "report", "store", "records", "catalog", "errors"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         tokens_to_train,
         training_level,
     )
+    from bitlaw.predictor import predictor_predict, predictor_train
     from bitlaw.report import report
     from bitlaw.store.opening import records
     from bitlaw.suites import suites
@@ -44,6 +45,8 @@ _WHERE = {
     "plan": "bitlaw.predict",
     "compare_laws": "bitlaw.predict",
     "law_show": "bitlaw.predict",
+    "predictor_predict": "bitlaw.predictor",
+    "predictor_train": "bitlaw.predictor",
     "report": "bitlaw.report",
     "suites": "bitlaw.suites",
 }
@@ -59,6 +62,8 @@ __all__ = [
     "measure",
     "plan",
     "predict",
+    "predictor_predict",
+    "predictor_train",
     "project",
     "records",
     "report",

@@ -1,0 +1,77 @@
+"""How much a model's loss changes under quantization, predicted from its loss landscape (arXiv 2410.12119 and beyond).
+
+    from bitlaw.api import predictor_train, predictor_predict
+    predictor_train("families.parquet").save("predictor.json.gz")
+    predictor_predict(probes_of_my_model, predictor="predictor.json.gz").rows
+
+    landscape.py     measurements -> baseline, random curve, quantized points and probes of each checkpoint
+    curve.py         loss against SNR, its inverse, its slope       known_formats.py   what a format's name says
+    rows.py          the feature table: one row a model and distinct format
+    kinds.py         every predictor and baseline: rows -> state, (state, rows) -> loss
+    shift.py         through the landscape, a learned shift in dB    config_only.py     no run at all
+    growing.py       forests and boosting (scikit-learn)              trees.py           the same as arrays; contributions
+    baselines.py     what must be beaten                              isotonic.py, metrics.py
+    conformal.py     intervals from families left out                 saved.py           JSON, ranges, which data
+    training.py, forecasting.py, evaluating.py, explaining.py         the public functions
+
+Importing loads numpy only; scikit-learn (extra `predictor`) when trees are grown, never when they are used. To add a
+predictor: an entry in kinds.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitlaw.predictor.forecasting import Forecast, ModelForecast, predictor_predict
+    from bitlaw.predictor.kinds import KINDS
+    from bitlaw.predictor.known_formats import PAPER_FORMATS
+    from bitlaw.predictor.landscape import ModelRecords, collect
+    from bitlaw.predictor.rows import FEATURES, TARGETS, TRAINING, Rows, tabulate
+    from bitlaw.predictor.saved import Predictors, load_predictors
+    from bitlaw.predictor.training import predictor_train, rows_of
+
+_WHERE = {
+    "FEATURES": "rows",
+    "Forecast": "forecasting",
+    "KINDS": "kinds",
+    "ModelForecast": "forecasting",
+    "ModelRecords": "landscape",
+    "PAPER_FORMATS": "known_formats",
+    "Predictors": "saved",
+    "Rows": "rows",
+    "TARGETS": "rows",
+    "TRAINING": "rows",
+    "collect": "landscape",
+    "load_predictors": "saved",
+    "predictor_predict": "forecasting",
+    "predictor_train": "training",
+    "rows_of": "training",
+    "tabulate": "rows",
+}
+
+__all__ = [
+    "FEATURES",
+    "KINDS",
+    "PAPER_FORMATS",
+    "TARGETS",
+    "TRAINING",
+    "Forecast",
+    "ModelForecast",
+    "ModelRecords",
+    "Predictors",
+    "Rows",
+    "collect",
+    "load_predictors",
+    "predictor_predict",
+    "predictor_train",
+    "rows_of",
+    "tabulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"bitlaw.predictor has no {name!r}. It has: {', '.join(sorted(_WHERE))}.")
+    return getattr(importlib.import_module(f"bitlaw.predictor.{_WHERE[name]}"), name)

@@ -1,0 +1,173 @@
+"""Every kind of predictor by name: what it reads, how it is fitted to rows, how it predicts a loss.
+
+A fitted predictor is a state of plain values (JSON), so saving one is writing its state. To add a kind: two functions,
+rows -> state and (state, rows) -> loss [n], and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitlaw.errors import InputError, UnknownName
+from bitlaw.predictor import baselines, config_only, growing, shift
+from bitlaw.predictor.curve import Array
+from bitlaw.predictor.rows import FEATURES, TARGETS, TRAINING, Rows
+from bitlaw.predictor.trees import Trees
+
+State = Mapping[str, Any]
+NEAREST, LANDSCAPE, CONFIG = "a nearest run", "landscape probes", "config only"
+AFTER_NEAREST = ("gptq_change", "gptq_loss", "gptq_qid")
+ALL = tuple(TARGETS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of predictor.
+
+    reads: what must be known of a model; targets: which it can be fitted to; baseline: whether it only stands beside;
+    by_target: whether another reading of the target gives another predictor.
+    fit: (rows, target, seed) -> state; predict: (state, rows, target) -> loss, nats per token.
+    """
+
+    summary: str
+    reads: str
+    targets: tuple[str, ...]
+    fit: Callable[[Rows, str, int], dict[str, Any]]
+    predict: Callable[[State, Rows, str], Array]
+    baseline: bool = False
+    by_target: bool = False
+
+    @property
+    def trained_for(self) -> tuple[str, ...]:
+        """The targets worth a training of their own: where the loss is learned, one reading of it is enough."""
+        return self.targets if self.by_target else tuple(t for t in self.targets if t.endswith("_qid"))
+
+
+def _trees(grow: Callable[..., Trees], names: tuple[str, ...]) -> dict[str, Any]:
+    def fitted(rows: Rows, target: str, seed: int) -> dict[str, Any]:
+        return {"trees": grow(rows.matrix(names), rows.target(target), names, seed=seed).to_dict()}
+
+    return {"fit": fitted, "predict": predict_trees, "reads": NEAREST, "targets": AFTER_NEAREST, "by_target": True}
+
+
+def predict_trees(state: State, rows: Rows, target: str) -> Array:
+    """Return the loss that trees fitted to a target say."""
+    trees = Trees.from_dict(state["trees"])
+    return trees.predict(rows.matrix(trees.names)) + rows.reference(target)
+
+
+def _shift(*, after_nearest: bool, training: bool = False) -> dict[str, Any]:
+    return {
+        "fit": lambda rows, target, seed: shift.fit_shift(rows, target, after_nearest=after_nearest, training=training),
+        "predict": lambda state, rows, target: shift.predict_shift(state, rows),
+        "reads": f"{LANDSCAPE}, {NEAREST}" if after_nearest else LANDSCAPE,
+        "targets": AFTER_NEAREST if after_nearest else ALL,
+    }
+
+
+def _config(*, training: bool) -> dict[str, Any]:
+    return {
+        "fit": lambda rows, target, seed: config_only.fit_config(rows, target, training=training),
+        "predict": lambda state, rows, target: config_only.predict_config(state, rows),
+        "reads": CONFIG,
+        "targets": ALL,
+    }
+
+
+def _baseline(
+    fit: Callable[[Rows, str], dict[str, Any]], predict: Callable[[State, Rows, str], Array]
+) -> dict[str, Any]:
+    return {"fit": lambda rows, target, seed: fit(rows, target), "predict": predict, "baseline": True}
+
+
+EIGHT, TEN = tuple(FEATURES), (*FEATURES, *TRAINING)
+KINDS: Mapping[str, Kind] = {
+    "no-change": Kind(
+        summary="the loss stays what it was (GPTQ: what nearest left)",
+        reads="nothing",
+        targets=ALL,
+        **_baseline(baselines.nothing, baselines.unchanged),
+    ),
+    "format-mean": Kind(
+        summary="the format's mean change over training models",
+        reads="nothing",
+        targets=ALL,
+        **_baseline(baselines.fit_format_mean, baselines.predict_format_mean),
+    ),
+    "isotonic": Kind(
+        summary="a rising function of the loss after nearest (of the format's noise, for nearest itself)",
+        reads=NEAREST,
+        targets=ALL,
+        **_baseline(baselines.fit_isotonic, baselines.predict_isotonic),
+    ),
+    "landscape": Kind(
+        summary="the random-direction loss at the format's Gaussian SNR, nothing learned",
+        reads=LANDSCAPE,
+        targets=ALL,
+        **_baseline(baselines.nothing, baselines.predict_landscape),
+    ),
+    "scaling-law": Kind(
+        summary="bitlaw-growth fitted to the method: size, tokens, learning rate, the format's Gaussian error",
+        reads=CONFIG,
+        targets=ALL,
+        **_baseline(baselines.fit_law, baselines.predict_law),
+    ),
+    "boosting": Kind(
+        summary="300 boosted trees on the eight inputs", baseline=True, **_trees(growing.grow_boosting, EIGHT)
+    ),
+    "forest": Kind(
+        summary="the paper's: 120 trees of depth 8 on the eight inputs", **_trees(growing.grow_forest, EIGHT)
+    ),
+    "forest-training": Kind(
+        summary="the forest with training tokens and learning-rate state too", **_trees(growing.grow_forest, TEN)
+    ),
+    "config-no-tokens": Kind(summary="size and format", **_config(training=False)),
+    "config": Kind(summary="size, training tokens, learning-rate state and format", **_config(training=True)),
+    "zero-shot": Kind(
+        summary="landscape curve at the format's Gaussian SNR plus a learned shift in dB", **_shift(after_nearest=False)
+    ),
+    "zero-shot-training": Kind(
+        summary="zero-shot, its shift reading tokens and learning-rate state too",
+        **_shift(after_nearest=False, training=True),
+    ),
+    "after-nearest": Kind(
+        summary="landscape curve at the nearest loss's effective SNR plus a learned gain in dB",
+        **_shift(after_nearest=True),
+    ),
+    "after-nearest-training": Kind(
+        summary="after-nearest, its gain reading tokens and learning-rate state too",
+        **_shift(after_nearest=True, training=True),
+    ),
+}
+
+
+def kind_of(name: str) -> Kind:
+    """Return a kind. Raises UnknownName."""
+    if name not in KINDS:
+        raise UnknownName("predictor", name, KINDS)
+    return KINDS[name]
+
+
+def fit_kind(name: str, rows: Rows, target: str, *, seed: int = 0) -> dict[str, Any]:
+    """Return the state of a predictor fitted to rows. Raises InputError for a target it cannot have or a constant one."""
+    kind = kind_of(name)
+    if target not in TARGETS:
+        raise UnknownName("target", target, TARGETS)
+    if target not in kind.targets:
+        raise InputError(
+            f"Predictor {name!r} reads {kind.reads}, so it cannot predict {target}. Its targets: {', '.join(kind.targets)}."
+        )
+    if not kind.baseline and float(np.ptp(rows.target(target))) == 0.0:
+        raise InputError(
+            f"{target} is the same in all {len(rows)} rows: there is nothing to learn. Measure formats of several widths."
+        )
+    return kind.fit(rows, target, seed)
+
+
+def predict_kind(name: str, state: State, rows: Rows, target: str) -> Array:
+    """Return the predicted loss of each row, nats per token, [n]."""
+    return np.asarray(kind_of(name).predict(state, rows, target), dtype=float)

@@ -1,0 +1,149 @@
+"""Predictions through the landscape: a change of the weights acts like random noise of another, effective, SNR.
+
+    loss = curve(s + shift)        curve: the model's own landscape along random directions
+    shift = theta . phi            dB: how much flatter a method's direction is than random ones
+
+The curve carries what differs between models; the shift is what is learned, and it is alike in all of them. Two variants:
+
+    zero-shot       s = the format's SNR on Gaussian weights; nothing is quantized
+    after-nearest   s = the SNR along random directions that costs what nearest was measured to cost; for GPTQ only
+
+theta minimises squared errors of the loss, each over 0.03 nats + 10 % of the excess, with a ridge on all but the constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bitlaw.errors import InputError
+from bitlaw.predictor.curve import Array
+from bitlaw.predictor.rows import Rows
+
+RIDGE = 0.3  # a coefficient of 1 dB costs as much as a row that is off by 0.55 of its scale
+ABSOLUTE, RELATIVE = 0.03, 0.1  # scale of errors: nats, and share of the excess
+LOWEST_DB, HIGHEST_DB = -5.0, 45.0
+TARGET_METHOD = {"gptq_change": "gptq", "gptq_loss": "gptq", "gptq_qid": "gptq", "nearest_qid": "nearest"}
+
+
+def fit_shift(rows: Rows, target: str, *, after_nearest: bool, training: bool = False) -> dict[str, Any]:
+    """Return the state of a shift predictor of a target of `rows.TARGETS`. Raises InputError without landscapes."""
+    from scipy.optimize import least_squares
+
+    method = TARGET_METHOD[target]
+    need_curves(rows)
+    start = _start(rows, after_nearest=after_nearest)
+    phi = _phi(rows, start, after_nearest=after_nearest, training=training)
+    center, spread = phi.mean(axis=0), phi.std(axis=0)
+    spread = np.where(spread > 1e-9, spread, np.inf)  # an input without variation takes no part
+    design = np.concatenate([np.ones((len(rows), 1)), (phi - center) / spread], axis=1)
+    loss = rows[f"{method}_loss"]
+    scale = ABSOLUTE + RELATIVE * np.maximum(loss - rows["baseline_loss"], 0.0)
+    penalty = np.sqrt(RIDGE) * np.eye(design.shape[1])[1:]
+
+    def residuals(theta: Array) -> Array:
+        missed = (at(rows, start + design @ theta) - loss) / scale
+        return np.concatenate([missed, penalty @ theta])
+
+    def slopes(theta: Array) -> Array:
+        steep = slope_at(rows, start + design @ theta) / scale
+        return np.concatenate([steep[:, None] * design, penalty])
+
+    best = None
+    for constant in (0.0, 2.0, 4.0):
+        found = least_squares(residuals, [constant, *np.zeros(design.shape[1] - 1)], jac=slopes, max_nfev=60)
+        best = found if best is None or found.cost < best.cost else best
+    assert best is not None
+    return {
+        "method": method,
+        "after_nearest": after_nearest,
+        "training": training,
+        "theta": best.x.tolist(),
+        "center": center.tolist(),
+        "spread": np.where(np.isfinite(spread), spread, 0.0).tolist(),
+    }
+
+
+def predict_shift(state: Mapping[str, Any], rows: Rows) -> Array:
+    """Return the loss of each row, nats per token, [n]."""
+    need_curves(rows)
+    return at(rows, effective_db(state, rows))
+
+
+def effective_db(state: Mapping[str, Any], rows: Rows) -> Array:
+    """Return the effective SNR of each row, dB, [n]."""
+    start = _start(rows, after_nearest=state["after_nearest"])
+    phi = _phi(rows, start, after_nearest=state["after_nearest"], training=state["training"])
+    theta, spread = np.array(state["theta"]), np.array(state["spread"])
+    inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(start + theta[0] + ((phi - np.array(state["center"])) * inverse) @ theta[1:], dtype=float)
+
+
+def need_curves(rows: Rows) -> None:
+    """Raise InputError, naming the models, unless every row has a landscape."""
+    missing = [name for name in rows.models if rows.curves.get(name) is None]
+    if missing:
+        raise InputError(
+            f"No landscape along random directions for {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. Measure "
+            "perturb_random probes (`bitlaw probe`), or use a predictor that needs none."
+        )
+
+
+def at(rows: Rows, snr_db: Array) -> Array:
+    """Return the loss of each row's own landscape at an SNR of its own, [n]."""
+    return _each(rows, lambda curve, s: curve.at(s), snr_db)
+
+
+def slope_at(rows: Rows, snr_db: Array) -> Array:
+    """Return the slope of each row's own landscape, nats per dB, [n]."""
+    return _each(rows, lambda curve, s: curve.slope(s), snr_db)
+
+
+def _each(rows: Rows, function: Any, values: Array) -> Array:
+    found = np.full(len(rows), np.nan)
+    for name in rows.models:
+        mine = rows.model == name
+        found[mine] = function(rows.curves[name], values[mine])
+    return found
+
+
+def _start(rows: Rows, *, after_nearest: bool) -> Array:
+    if not after_nearest:
+        return rows["gaussian_db"]
+    measured = _each(rows, lambda curve, loss: curve.snr_of(loss), rows["nearest_loss"])
+    # where rounding costs nothing measurable the inverse is noise: no more than 6 dB from the SNR it has
+    nearby = np.clip(measured, rows["sqnr_db"] - 6.0, rows["sqnr_db"] + 6.0)
+    return np.clip(np.where(rows["sqnr_db"] > HIGHEST_DB, rows["sqnr_db"], nearby), LOWEST_DB, HIGHEST_DB)
+
+
+def _phi(rows: Rows, start: Array, *, after_nearest: bool, training: bool) -> Array:
+    """Return what the shift may depend on, [n, inputs]: SNR and its place on the curve, block, kind of element, size."""
+    snr = rows["sqnr_db"] if after_nearest else rows["gaussian_db"]
+    knee = np.empty(len(rows))
+    onset = np.empty(len(rows))
+    rise = np.empty(len(rows))
+    for name in rows.models:
+        curve = rows.curves[name]
+        assert curve is not None
+        mine = rows.model == name
+        knee[mine], onset[mine], rise[mine] = curve.knee_db, curve.onset_db, curve.rise
+    place = (start - knee) / 10.0
+    columns = [
+        snr / 10.0,
+        (snr / 10.0) ** 2,
+        place,
+        place**2,
+        np.tanh(2.0 * place),
+        (onset - knee) / 5.0,
+        np.log2(np.maximum(rows["block"], 1.0)),
+        (rows["exponent_bits"] > 0).astype(float),
+        np.log10(rows["parameters"]),
+        np.log(rise),
+    ]
+    if after_nearest:
+        columns.append(start - rows["sqnr_db"])
+    if training:
+        columns += [np.log10(rows["tokens"] / rows["parameters"]), rows["lr_state"]]
+    return np.stack(columns, axis=1)

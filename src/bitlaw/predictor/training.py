@@ -1,0 +1,88 @@
+"""`predictor_train(source)`: measurements -> predictors with intervals, ready to be saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bitlaw.errors import InputError
+from bitlaw.predictor.conformal import calibrate
+from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of
+from bitlaw.predictor.landscape import collect
+from bitlaw.predictor.rows import Rows, tabulate
+from bitlaw.predictor.saved import Predictors, Trained, range_values
+from bitlaw.records import Measurement
+from bitlaw.store import Store, open_store, read_parquet
+
+DEFAULT_KINDS = ("zero-shot", "after-nearest", "config", "config-no-tokens", "forest")
+Source = Store | str | os.PathLike[str] | Iterable[Measurement]
+
+
+def measurements_of(source: Source) -> tuple[list[Measurement], str]:
+    """Return the measurements of a store (open, or its path), of a .parquet export, or of an iterable, and its name."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(os.fspath(source))
+        if path.suffix == ".parquet":
+            return list(read_parquet(path)), path.name
+        with open_store(source, create=False) as store:
+            return store.read(), path.name
+    if isinstance(source, Store):
+        return source.read(), Path(source.where).name
+    return list(source), "measurements"
+
+
+def rows_of(source: Source, *, need_gptq: bool = True) -> Rows:
+    """Return the feature table of a source."""
+    return tabulate(collect(measurements_of(source)[0]), need_gptq=need_gptq)
+
+
+def predictor_train(
+    source: Source, *, kinds: Sequence[str] = DEFAULT_KINDS, targets: Sequence[str] | None = None, seed: int = 0
+) -> Predictors:
+    """Train predictors on measurements: those of `kinds`, each of every target worth a training (or of `targets`).
+
+    Intervals come from families left out in turn, so two families or more are needed. Raises InputError naming what is
+    missing: one family only, no probes, a target that never changes.
+    """
+    for name in kinds:
+        kind_of(name)
+    measurements, where = measurements_of(source)
+    rows = tabulate(collect(measurements))
+    models = []
+    for name in kinds:
+        for target in KINDS[name].trained_for if targets is None else targets:
+            if target in KINDS[name].targets:
+                models.append(train_one(name, rows, target, seed=seed))
+    if not models:
+        raise InputError(
+            f"None of {', '.join(kinds)} predicts {', '.join(targets or ())}. Choose other kinds or targets."
+        )
+    return Predictors(
+        models=tuple(models),
+        families=tuple(np.unique(rows.family).tolist()),
+        elements=tuple(np.unique(rows.element).tolist()),
+        formats=tuple(np.unique(rows.format).tolist()),
+        data={
+            "source": where,
+            "rows": len(rows),
+            "models": rows.models,
+            "left_out": dict(rows.left_out),
+            "digest": rows.digest,
+            "keys": list(rows.keys),
+        },
+    )
+
+
+def train_one(name: str, rows: Rows, target: str, *, seed: int = 0) -> Trained:
+    """Return one predictor with its intervals and the range of its inputs."""
+    values = range_values(rows, name)
+    return Trained(
+        kind=name,
+        target=target,
+        state=fit_kind(name, rows, target, seed=seed),
+        intervals=calibrate(name, rows, target, seed=seed),
+        ranges={k: (float(np.min(v)), float(np.max(v))) for k, v in values.items() if np.all(np.isfinite(v))},
+    )

@@ -1,0 +1,91 @@
+"""Every predictor and baseline on the planted landscape, left-out families; metrics and isotonic against scikit-learn."""
+
+import numpy as np
+import pytest
+
+from bitlaw.errors import InputError, UnknownName
+from bitlaw.predictor import KINDS, Rows, collect, tabulate
+from bitlaw.predictor.isotonic import isotonic
+from bitlaw.predictor.kinds import fit_kind, predict_kind
+from bitlaw.predictor.metrics import r2, rank_correlation, scores
+from bitlaw.predictor.shift import effective_db
+from tests.predictor.simulated_families import effective_db as planted_db
+from tests.predictor.simulated_families import simulate
+
+# R2 of the change with two families left out: the least that each kind reaches where the landscape explains everything.
+LEAST = {
+    "no-change": -2.0, "format-mean": 0.5, "isotonic": 0.5, "landscape": -3.0, "scaling-law": 0.4, "boosting": 0.97,
+    "forest": 0.97, "forest-training": 0.97, "config-no-tokens": 0.7, "config": 0.7, "zero-shot": 0.99,
+    "zero-shot-training": 0.99, "after-nearest": 0.99, "after-nearest-training": 0.99,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_left_out_families_are_predicted(name: str, rows: Rows) -> None:
+    held = np.isin(rows.family, ["mpt", "gpt_neox"])
+    state = fit_kind(name, rows.take(~held), "gptq_qid")
+    test = rows.take(held)
+    found = r2(test.target("gptq_qid"), predict_kind(name, state, test, "gptq_qid") - test["baseline_loss"])
+    assert found > LEAST[name]
+
+
+def test_the_planted_shift_comes_back(rows: Rows) -> None:
+    state = fit_kind("zero-shot", rows, "gptq_qid")
+    for snr in (7.0, 11.0, 17.0):
+        near = np.abs(rows["gaussian_db"] - snr) < 1.5
+        found = np.median((effective_db(state, rows) - rows["gaussian_db"])[near])
+        assert found == pytest.approx(
+            np.median([planted_db("gptq", s) - s for s in rows["gaussian_db"][near]]), abs=0.3
+        )
+
+
+def test_targets_that_cannot_be_are_refused(rows: Rows) -> None:
+    with pytest.raises(InputError, match="cannot predict nearest_qid"):
+        fit_kind("forest", rows, "nearest_qid")
+    with pytest.raises(UnknownName, match="zero-shot"):
+        fit_kind("zeroshot", rows, "gptq_qid")
+    with pytest.raises(UnknownName, match="gptq_qid"):
+        fit_kind("zero-shot", rows, "qid")
+
+
+def test_a_constant_target_is_named(rows: Rows) -> None:
+    still = rows.take(np.arange(len(rows)))
+    still.columns["gptq_loss"][:] = still["nearest_loss"]
+    with pytest.raises(InputError, match="gptq_change is the same in all"):
+        fit_kind("forest", still, "gptq_change")
+
+
+def test_missing_landscapes_and_tokens_are_named() -> None:
+    bare = tabulate(collect(simulate(("opt", "mpt"), (50_000,), ("mxint4_k32", "mxint2_k32"), probes=False)))
+    with pytest.raises(InputError, match="No landscape along random directions for families/mpt"):
+        fit_kind("zero-shot", bare, "gptq_qid")
+    bare.columns["tokens"][:] = np.nan
+    with pytest.raises(InputError, match="Training tokens are unknown"):
+        fit_kind("config", bare, "gptq_qid")
+    fit_kind("config-no-tokens", bare, "gptq_qid")
+
+
+def test_isotonic_is_scikit_learn_s() -> None:
+    theirs = pytest.importorskip("sklearn.isotonic").IsotonicRegression(out_of_bounds="clip")
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 30, 80) / 3.0
+    y = np.sqrt(x) + 0.5 * generator.standard_normal(80)
+    new = np.linspace(-1, 11, 50)
+    np.testing.assert_allclose(np.interp(new, *isotonic(x, y)), theirs.fit(x, y).predict(new), atol=1e-12)
+
+
+def test_metrics_are_scikit_learn_s_and_scipy_s() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    stats = pytest.importorskip("scipy.stats")
+    generator = np.random.default_rng(0)
+    y = generator.standard_normal(60).round(1)
+    p = y + 0.4 * generator.standard_normal(60).round(1)
+    found = scores(y, p, p - 0.5, p + 0.5, groups=np.arange(60) % 2)
+    assert found.r2 == pytest.approx(metrics.r2_score(y, p))
+    assert found.mae == pytest.approx(metrics.mean_absolute_error(y, p))
+    assert found.rank == pytest.approx(stats.spearmanr(y, p).statistic)
+    assert found.worst_r2 == pytest.approx(min(metrics.r2_score(y[k::2], p[k::2]) for k in (0, 1)))
+    assert found.covered == np.mean(np.abs(y - p) <= 0.5)
+    assert found.width == pytest.approx(1.0)
+    assert np.isnan(r2(np.ones(3), np.arange(3.0)))
+    assert np.isnan(rank_correlation(np.ones(3), np.arange(3.0)))
