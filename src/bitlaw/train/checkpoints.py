@@ -14,7 +14,7 @@ from bitlaw.suites.manifest import ManifestEntry, write_manifest
 from bitlaw.suites.weights import count_parameters, folder_shapes, weights_sha256
 from bitlaw.train.corpus import TEXT_INFO, TOKENIZER
 from bitlaw.train.files import place_folder, replace_file
-from bitlaw.train.plan import ModelPlan, TrainPlan
+from bitlaw.train.plan import ModelPlan, TrainPlan, averaged_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,15 +24,25 @@ LOSS_CURVE = "train-loss.csv"
 
 
 def write_checkpoint(
-    plan: TrainPlan, model_plan: ModelPlan, out: Path, *, step: int, epochs: float, model: PreTrainedModel
+    plan: TrainPlan,
+    model_plan: ModelPlan,
+    out: Path,
+    *,
+    step: int,
+    epochs: float,
+    model: PreTrainedModel,
+    averaged: bool = False,
 ) -> None:
     """Put weights, config, tokenizer and the manifest's line of a step in place, unless they are there.
 
     A native low-bit model is written as a plain one with the weights it computes with; the latent ones are in the state.
+    `averaged`: the model holds the average of weights that belongs to the step, not the step's own.
     """
     from bitlaw.train.bitnet import effective_weights  # imports torch, which `write_suite` can do without
 
-    path = plan.step_path(model_plan, step)
+    path = plan.step_path(model_plan, step, averaged=averaged)
+    name = averaged_name(model_plan) if averaged else model_plan.name
+    suffix = name.removeprefix(model_plan.name)
 
     def fill(folder: Path) -> None:
         with effective_weights(model):
@@ -42,14 +52,14 @@ def write_checkpoint(
         count = count_parameters(folder_shapes(folder))
         entry = ManifestEntry(
             path=path,
-            model=model_plan.name,
+            model=name,
             step=step,
             tokens=step * plan.step_tokens,
             parameters=count.non_embedding,
             parameters_total=count.total,
             learning_rate=plan.learning_rate(model_plan, step),
             peak_learning_rate=model_plan.peak_learning_rate,
-            schedule=model_plan.schedule.kind,
+            schedule=model_plan.schedule.kind + suffix,
             training_seed=model_plan.seed,
             epochs=round(epochs, 4),
             native=model_plan.native,
@@ -79,8 +89,8 @@ def write_suite(plan: TrainPlan, out: Path) -> None:
     """Write suite.json with the checkpoints that exist, in the order of the plan; nothing while there is none."""
     entries = []
     for model in plan.models:
-        for step in plan.steps(model):
-            path = out / plan.step_path(model, step) / ENTRY
+        for step_path in plan.paths(model):
+            path = out / step_path / ENTRY
             if path.is_file():
                 entries.append(ManifestEntry(**json.loads(path.read_text())))
     if entries:

@@ -16,6 +16,7 @@ import torch
 
 from bitlaw.catalog import find
 from bitlaw.errors import NonFiniteError
+from bitlaw.train.averaging import WeightSums
 from bitlaw.train.bitnet import make_native
 from bitlaw.train.checkpoints import write_checkpoint, write_losses
 from bitlaw.train.corpus import IDS, WORK, Batches
@@ -49,10 +50,11 @@ def train_model(
     model = _build(model_plan, text, device)
     optimizer = _adamw(plan, model)
     state = out / WORK / f"{model_plan.name}.state"
-    progressed = load_state(state, model=model, optimizer=optimizer)
+    kept = plan.steps(model_plan)
+    sums = WeightSums(model_plan.average, kept)
+    progressed = load_state(state, model=model, optimizer=optimizer, sums=sums)
     losses = progressed.losses
     pending: list[torch.Tensor] = []
-    kept = set(plan.steps(model_plan))
     last = plan.last_step(model_plan)
     loss_of = _loss_function(plan, model, device)
     saved_at = reported_at = time.monotonic()
@@ -69,7 +71,12 @@ def train_model(
         if not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise NonFiniteError(f"{model_plan.name}: weights overflow at step {step}. Lower peak_learning_rate.")
         write_losses(plan, model_plan, out, losses)
-        write_checkpoint(plan, model_plan, out, step=step, epochs=step * plan.step_tokens / text["tokens"], model=model)
+        epochs = step * plan.step_tokens / text["tokens"]
+        with sums.averaged(step, model) as averaged:
+            if averaged:
+                write_checkpoint(plan, model_plan, out, step=step, epochs=epochs, model=model, averaged=True)
+        sums.drop(step)
+        write_checkpoint(plan, model_plan, out, step=step, epochs=epochs, model=model)  # last: it says the step is done
 
     if progressed.step in kept:
         keep(progressed.step)
@@ -83,11 +90,13 @@ def train_model(
         if plan.optimizer.clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), plan.optimizer.clip)
         optimizer.step()
+        sums.add(step, model)
         pending.append(loss.detach())
         now = time.monotonic()
         if step in kept or now - saved_at >= interval:
             settle(step)
-            save_state(state, model=model, optimizer=optimizer, progressed=Progressed(step=step, losses=losses))
+            so_far = Progressed(step=step, losses=losses)
+            save_state(state, model=model, optimizer=optimizer, sums=sums, progressed=so_far)
             saved_at = time.monotonic()
             interval = max(state_seconds, (saved_at - now) / STATE_SHARE)
         if step in kept:

@@ -12,6 +12,7 @@ checkpoints = 6                     # spaced evenly in log tokens
 first_checkpoint_tokens = 8e4
 seed = 0
 schedule = { kind = "cosine", warmup_tokens = 1e5, final_share = 0.1 }
+average = { count = 0, share = 0.2 }  # weights averaged beside every checkpoint, see `averaging.py`
 optimizer = { beta1 = 0.9, beta2 = 0.95, weight_decay = 0.1, clip = 1.0 }
 models = [{ name = "neox-25k", architecture = "gpt_neox", width = 32, layers = 2, heads = 2, peak_learning_rate = 6e-3 }]
 """
@@ -55,8 +56,24 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Average:
+    """Weight averaging beside a checkpoint: `count` steps (0: none) evenly spaced over the last `share` of its tokens."""
+
+    count: int = 0
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or self.count == 1:
+            raise InputError(
+                f"average count={self.count} is not a number of steps to average. Give 0 (off), or 2 or more."
+            )
+        if not 0.0 < self.share <= 1.0:
+            raise InputError(f"average share={self.share} is not a share of the tokens. Give above 0, at most 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelPlan:
-    """One model of a suite. `tokens`, `seed` and `schedule` are the plan's unless the model gives its own.
+    """One model of a suite. `tokens`, `seed`, `schedule` and `average` are the plan's unless the model gives its own.
 
     `native` is a way to train in few bits (`bitlaw catalog native`), or `none`.
     """
@@ -71,6 +88,7 @@ class ModelPlan:
     seed: int
     schedule: Schedule
     native: str = "none"
+    average: Average = field(default_factory=Average)
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -146,13 +164,23 @@ class TrainPlan:
         share = model.schedule.share(step * self.step_tokens, self.last_step(model) * self.step_tokens)
         return model.peak_learning_rate * share
 
-    def step_path(self, model: ModelPlan, step: int) -> str:
-        """Path of a checkpoint inside the suite's folder."""
-        return f"{model.name}/step-{step:07d}"
+    def step_path(self, model: ModelPlan, step: int, *, averaged: bool = False) -> str:
+        """Path of a checkpoint inside the suite's folder; that of its weight average stands under a name of its own."""
+        return f"{averaged_name(model) if averaged else model.name}/step-{step:07d}"
+
+    def paths(self, model: ModelPlan) -> tuple[str, ...]:
+        """Paths of all checkpoints of a model, averages after the model's own."""
+        kinds = (False, True) if model.average.count else (False,)
+        return tuple(self.step_path(model, step, averaged=kind) for kind in kinds for step in self.steps(model))
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved plan in JSON's types; `train_plan` reads it back."""
         return dataclasses.asdict(self) | {"models": [dataclasses.asdict(model) for model in self.models]}
+
+
+def averaged_name(model: ModelPlan) -> str:
+    """Return the name under which a model's weight averages stand in suites and records, such as `neox+mean5`."""
+    return f"{model.name}+mean{model.average.count}"
 
 
 def read_train_plan(plan: str | Path) -> TrainPlan:
@@ -176,13 +204,14 @@ def read_train_plan(plan: str | Path) -> TrainPlan:
 
 
 def train_plan(table: Mapping[str, Any]) -> TrainPlan:
-    """Return the plan of a [train] table: models take `tokens`, `seed` and `schedule` from it unless they set them."""
+    """Return the plan of a [train] table: models take what they do not set themselves from it (see `ModelPlan`)."""
     values = dict(table)
     shared = {"tokens": values.pop("tokens", 0), "seed": values.pop("seed", 0)}
-    schedule = values.pop("schedule", {})
+    schedule, average = values.pop("schedule", {}), values.pop("average", {})
     models = []
     for entry in values.pop("models", ()):
         own = shared | dict(entry) | {"schedule": _build(Schedule, "schedule", schedule | entry.get("schedule", {}))}
+        own["average"] = _build(Average, "average", average | entry.get("average", {}))
         models.append(_build(ModelPlan, "model", own))
     values["optimizer"] = _build(Optimizer, "optimizer", values.get("optimizer", {}))
     plan: TrainPlan = _build(TrainPlan, "train", values | {"models": tuple(models)})

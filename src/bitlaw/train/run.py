@@ -104,7 +104,7 @@ def _complete(plan: TrainPlan, folder: Path) -> bool:
         return False
     _check_plan(plan, folder)
     listed = {entry.path for entry in read_manifest(folder).checkpoints}
-    return listed == {plan.step_path(model, step) for model in plan.models for step in plan.steps(model)}
+    return listed == {path for model in plan.models for path in plan.paths(model)}
 
 
 def _finished(plan: TrainPlan, model: ModelPlan, folder: Path) -> bool:

@@ -1,0 +1,199 @@
+"""The runner of GPU studies, on a CPU: plan to archives and datasets, and its parts by themselves."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bitlaw.measure import MeasurePlan
+from bitlaw.records import Checkpoint
+from bitlaw.store import read_parquet
+from tests.report.simulated_suite import simulate
+
+GPU = Path(__file__).parents[2] / "studies" / "gpu"
+MAIN = """
+[run]
+gpus = [1, 0]
+trainers = 1
+
+[train]
+suite = "one"
+text = "corpus/*.txt"
+vocabulary = 280
+window_tokens = 16
+batch_windows = 4
+tokens = 768
+checkpoints = 3
+first_checkpoint_tokens = 192
+models = [
+    { name = "neox", architecture = "gpt_neox", width = 16, layers = 1, heads = 2, peak_learning_rate = 1e-2, average = { count = 3 } },
+]
+
+[measure]
+methods = ["nearest"]
+bits = [2, 3]
+group_size = 16
+evaluation = "sample:evaluation"
+evaluation_windows = 4
+calibration = "corpus/a.txt"
+calibration_windows = 4
+
+[[passes]]
+name = "calibration-1"
+models = ["neox"]
+last = 2
+calibration_seed = 1
+variants = ["gptq int3_g16"]
+"""
+ANOTHER = """
+[study]
+suite = "one"
+models = ["neox"]
+last = 1
+
+[measure]
+evaluation = "corpus/other.txt"
+evaluation_windows = 3
+variants = ["nearest int4_g16"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(GPU))
+    yield
+    for name in ("work", "measurer", "run", "bring", "unpack"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def plans(tmp_path: Path) -> list[Path]:
+    paths = []
+    for name, text in (("one", MAIN), ("another", ANOTHER)):
+        (tmp_path / name).mkdir()
+        paths.append(tmp_path / name / "plan.toml")
+        paths[-1].write_text(text)
+    return paths
+
+
+def load(name: str) -> ModuleType:
+    return __import__(name)
+
+
+def test_a_study_is_read_with_its_passes(plans: list[Path]) -> None:
+    work = load("work")
+    one, another = (work.read_study(p) for p in plans)
+    assert (one.name, one.suite, one.gpus, one.trainers, another.train) == ("one", "one", (1, 0), 1, None)
+    assert [(p.name, p.last, p.models) for p in one.passes] == [
+        ("main", 0, ("*",)),
+        ("calibration-1", 2, ("neox",)),
+    ]
+    main, seeds = one.passes
+    assert [v.label for v in main.plan.variants] == ["none", "nearest int2_g16", "nearest int3_g16"]
+    assert [v.label for v in seeds.plan.variants] == ["none", "gptq int3_g16"]  # the product is not added to it
+    assert (seeds.plan.calibration_seed, seeds.plan.evaluation_windows) == (1, 4)
+    assert isinstance(another.passes[0].plan, MeasurePlan)
+    assert (another.passes[0].last, another.passes[0].models) == (1, ("neox",))
+
+
+def test_which_units_there_will_be_and_which_models_are_finished(plans: list[Path]) -> None:
+    work, run = load("work"), load("run")
+    one, another = (work.read_study(p) for p in plans)
+    units = work.planned_units(one, one.train)
+    assert set(units) == {"neox"}
+    assert sorted(units["neox"]) == sorted(
+        [f"one main {m} {s}" for m in ("neox", "neox+mean3") for s in (3, 6, 12)]
+        + ["one calibration-1 neox 6", "one calibration-1 neox 12"]
+    )
+    assert work.planned_units(another, one.train) == {"neox": ["another main neox 12"]}
+    done = set(units["neox"])
+    assert run.finished_models(one, done) == ["neox"]
+    assert run.finished_models(one, done - {"one calibration-1 neox 6"}) == []
+    assert work.without(one.train, ["neox"]) is None
+    assert work.without(one.train, []).models == one.train.models
+
+
+def test_a_unit_is_claimed_once(tmp_path: Path) -> None:
+    work = load("work")
+    ledger = work.Ledger(tmp_path)
+    assert ledger.claim("a b c 1")
+    assert not work.Ledger(tmp_path).claim("a b c 1")
+    ledger.forget_claims()
+    assert ledger.claim("a b c 1")
+    ledger.finish("a b c 1")
+    ledger.forget_claims()
+    assert not ledger.claim("a b c 1")
+    assert ledger.done() == {"a b c 1"}
+
+
+def test_a_model_trained_again_replaces_the_earlier_one() -> None:
+    unpack = load("unpack")
+    first = simulate(seed=0)[:40]
+
+    def other(checkpoint: Checkpoint) -> Checkpoint:
+        return replace(checkpoint, commit=checkpoint.commit[::-1] + "x")
+
+    model = first[0].asked.checkpoint.model
+    again = [
+        replace(m, asked=replace(m.asked, checkpoint=other(m.asked.checkpoint)))
+        for m in first
+        if m.asked.checkpoint.model == model
+    ][:3]
+    rows = unpack.merged([first, again])
+    kept = [m for m in first if m.asked.checkpoint.model != model]
+    assert {m.key for m in rows} == {m.key for m in (*kept, *again)}
+    assert {m.key for m in unpack.merged([first, first[:5]])} == {m.key for m in first}  # the same training, resumed
+
+
+def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
+    """All of it in processes: two studies, trained, averaged, measured in passes, packed; what comes back is what was planned."""
+    corpus = tmp_path / "given" / "corpus"
+    corpus.mkdir(parents=True)
+    sentence = "the cat sees a green tree and nobody hears the bird . "
+    (corpus / "a.txt").write_text("\n\n".join(f"{i} {sentence * 40}" for i in range(60)))
+    (tmp_path / "given" / "corpus" / "other.txt").write_text("a dog hears the red house . " * 300)
+    plans[0].write_text(MAIN.replace("corpus/*.txt", "corpus/a.txt"))
+    command = [sys.executable, str(GPU / "run.py"), *map(str, plans), "--work", str(tmp_path / "w"), "--gpus", "1"]
+    command += ["--device", "cpu", "--measurers", "1", "--out", str(tmp_path / "out"), "--wall", "600"]
+    command += ["--corpus", str(tmp_path / "given"), "--bring", "one/neox/step-0000012", "one/neox/step-7"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "0 of 9 units left" in ended.stdout
+    assert "not there, so not brought back: one/neox/step-7" in ended.stdout
+    back = tmp_path / "back"
+    for name in ("one", "another", "checkpoints"):
+        with tarfile.open(tmp_path / "out" / f"{name}.tar.gz") as archive:
+            archive.extractall(back / name, filter="data")
+    rows = read_parquet(back / "one" / "records.parquet")
+    asked = [
+        (m.asked.checkpoint.model, m.asked.checkpoint.step, m.asked.variant.label, m.asked.evaluation.name)
+        for m in rows
+    ]
+    text, other = "sample:evaluation", "corpus/other.txt"
+    planned = [
+        (model, step, label, text)
+        for model in ("neox", "neox+mean3")
+        for step in (3, 6, 12)
+        for label in ("none", "nearest int2_g16", "nearest int3_g16")
+    ]
+    planned += [("neox", step, "gptq int3_g16", text) for step in (6, 12)]
+    planned += [("neox", 12, label, other) for label in ("none", "nearest int4_g16")]
+    assert sorted(asked) == sorted(planned)
+    assert all(m.seen.state == "ok" for m in rows)
+    with (back / "one" / "train-loss.csv").open() as file:
+        curve = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in curve] == list(range(1, 13))
+    assert len((back / "one" / "done.txt").read_text().splitlines()) == 8
+    assert (back / "another" / "done.txt").read_text() == "another main neox 12\n"
+    assert (back / "checkpoints" / "one" / "neox" / "step-0000012" / "model.safetensors").is_file()
