@@ -1,4 +1,4 @@
-"""Every name bitlaw knows: formats, methods, suites, laws, architectures, native low bit. One entry a line, each naming the module behind it.
+"""Every name bitlaw knows: formats, methods, probes, suites, laws, architectures, native low bit. One entry a line, each naming the module behind it.
 
 The command line's choices, the tables of the docs and the error for an unknown name are all read from here, so a list
 needs no import of torch: a module is imported when its entry is first used. To add something, write its file in its
@@ -74,6 +74,17 @@ METHODS: Mapping[str, Entry] = {
         target="bitlaw.quantize.mixed:MIXED", summary="a share of the layers low, the others 16 bit or higher"
     ),
 }
+
+PROBES: Mapping[str, Entry] = {
+    "perturb_random": Entry(
+        target="bitlaw.quantize.perturb:PERTURB_RANDOM",
+        summary="weights moved along a random direction, at a ratio in dB",
+    ),
+    "perturb_along": Entry(
+        target="bitlaw.quantize.perturb:PERTURB_ALONG", summary="the direction of nearest or gptq, before and beyond it"
+    ),
+}
+"""Methods that move weights along a direction instead of quantizing them: points of the loss landscape."""
 
 SUITES: Mapping[str, Entry] = {
     "tiny": Entry(
@@ -162,6 +173,7 @@ LAWS: Mapping[str, Entry] = {
 KINDS: Mapping[str, Mapping[str, Entry]] = {
     "format": FORMATS,
     "method": METHODS,
+    "probe": PROBES,
     "suite": SUITES,
     "architecture": ARCHITECTURES,
     "native": NATIVE,

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from bitlaw.catalog import PROBES
 from bitlaw.errors import InputError
 
 Scalar = str | int | float | bool | None
@@ -51,6 +52,10 @@ class Checkpoint:
     training_seed: int | None = None
 
 
+_PLACE = ("along", "offset_db", "snr_db", "seed", "layers")
+"""Options that say where a probe is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """One change of the network: of its weights (`none`, or a method with a format), its activations, its KV cache.
@@ -70,8 +75,14 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """Short name for tables and logs, such as `gptq int4_g128`, or `gptq int4_g128 A:int8_token KV:int4_token`."""
+        """Short name for tables and logs, such as `gptq int4_g128`, or `gptq int4_g128 A:int8_token KV:int4_token`.
+
+        A probe's label says where it is: `perturb_along int4_g128 along=nearest offset_db=1.0`.
+        """
         words = [self.method if self.method == "none" else f"{self.method} {self.format}"]
+        if self.is_probe:
+            words = [self.method, *([self.format] * (self.format != "none"))]
+            words += [f"{name}={self.options[name]}" for name in _PLACE if name in self.options]
         words += [f"A:{self.activations}"] * (self.activations != "none")
         words += [f"KV:{self.kv_cache}"] * (self.kv_cache != "none")
         return " ".join(words)
@@ -80,6 +91,11 @@ class Variant:
     def weights_only(self) -> bool:
         """Whether nothing but weights is rounded (true of the baseline too): laws of weight bits are about these."""
         return self.activations == "none" and self.kv_cache == "none"
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether this probes the loss landscape: its weights are moved, not quantized, so no law of bits is about it."""
+        return self.method in PROBES
 
     @property
     def is_baseline(self) -> bool:
@@ -135,7 +151,11 @@ class Seen:
     KL(16-bit || variant); `agreements` counts tokens whose most likely next token is the same in both.
     `fallbacks` says which layers were not quantized as asked, and why; `fallback_layers` counts them.
     `activation_kernel` is the share of linear-layer input elements that round to zero (arXiv 2410.07505), where they
-    are rounded.
+    are rounded. `weight_kernel` is that share of the weights.
+    `weight_norm` is |w|, the l2 norm that `sqnr_db` = 20 log10(|w| / |dw|) is relative to: over the weights of all linear
+    layers in the blocks (a probe of some layers: over those). `gradient_along` and `curvature_along` are g.e (nats per
+    token and unit length) and e.H.e (per squared unit) of the mean loss at the unchanged weights, along a probe's unit
+    direction e.
     """
 
     state: str = "ok"
@@ -160,6 +180,10 @@ class Seen:
     fallback_layers: int = 0
     fallbacks: str = ""
     activation_kernel: float | None = None
+    weight_kernel: float | None = None
+    weight_norm: float | None = None
+    gradient_along: float | None = None
+    curvature_along: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +301,15 @@ _COLUMNS, NULLABLE = _columns()
 COLUMNS: Mapping[str, type] = _COLUMNS
 """Name and type (str, int or float) of every stored column, in order; those in NULLABLE may hold None."""
 
-LATER_COLUMNS: Mapping[str, Scalar] = {"activations": "none", "kv_cache": "none", "activation_kernel": None}
+LATER_COLUMNS: Mapping[str, Scalar] = {
+    "activations": "none",
+    "kv_cache": "none",
+    "activation_kernel": None,
+    "weight_kernel": None,
+    "weight_norm": None,
+    "gradient_along": None,
+    "curvature_along": None,
+}
 """Columns newer than the first files, and what rows written before them mean."""
 
 

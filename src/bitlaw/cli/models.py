@@ -155,7 +155,7 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="'METHOD FORMAT [NAME=VALUE ...]'",
-        help="one more variant, such as 'gptq int4_g32_sym order=activation'",
+        help="one more variant, such as 'gptq int4_g32_sym order=activation'; braces make several: 'nearest int{3,4}_g32'",
     )
     parser.add_argument("--evaluation", help="text to score: sample:evaluation, file.jsonl.zst, file.txt:evaluation")
     parser.add_argument("--evaluation-windows", type=int, help="windows to score, 0 for all (default: 256)")
@@ -262,7 +262,8 @@ def _method_options(given: list[str]) -> dict[str, dict[str, Any]]:
 
 def _measure_text(data: dict[str, Any]) -> str:
     said = f"{data['measured']} measured, {data['skipped']} already in the store, {data['failed']} failed -> {data['store']}"
-    return "\n".join([said, *(f"  {line}" for line in data["failures"])])
+    same = [f"  {name} is {kept}: measured once" for name, kept in data.get("duplicates", {}).items()]
+    return "\n".join([said, *(f"  {line}" for line in data["failures"]), *same])
 
 
 MEASURE = Verb(

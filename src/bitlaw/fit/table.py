@@ -211,6 +211,8 @@ def _why_not(m: Measurement) -> str:
         return f"failed: {m.seen.reason or 'no reason given'}"
     if m.asked.variant.is_baseline:
         return "unquantized baselines"
+    if m.asked.variant.is_probe:
+        return "probes of the loss landscape"
     if not m.asked.variant.weights_only:
         return "variants that round activations or the KV cache too"
     if not checkpoint.tokens or not checkpoint.parameters:

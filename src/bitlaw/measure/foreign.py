@@ -87,7 +87,7 @@ def measure_foreign(
     windows = token_windows(
         original.load_tokenizer(),
         open_text(evaluation),
-        window_length(window_tokens, original),
+        window_length(window_tokens, original, of_suite),
         windows=evaluation_windows or None,
     )
     of_suite.check_no_overlap(windows)

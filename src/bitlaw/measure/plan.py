@@ -15,6 +15,9 @@ damping = 0.01
 method = "gptq"
 format = "int4_g32_sym"
 activations = "int8_token"
+
+A variant written as one line may stand for many: `nearest mxint{3,4}_k{16..64..16}` (`expanding.py`). Of formats that are one
+under two names (mxfp4_e1m2_k32 is mxint4_k32) the first is measured; `duplicates` says which the others are.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,7 +33,9 @@ from typing import Any
 
 from bitlaw.catalog import METHODS
 from bitlaw.errors import InputError, UnknownName
+from bitlaw.formats.equality import canonical
 from bitlaw.formats.integer import IntegerFormat, whole_bits
+from bitlaw.measure.expanding import expand
 from bitlaw.quantize import make_variant
 from bitlaw.quantize.scalars import scalar
 from bitlaw.records import Scalar, Variant
@@ -55,6 +60,7 @@ class MeasurePlan:
     calibration_seed: int = 0
     window_tokens: int = 0
     batch_windows: int = 32
+    duplicates: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if all(v.is_baseline for v in self.variants):
@@ -68,11 +74,16 @@ class MeasurePlan:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"{name}={value!r} is not usable. Give a whole number of at least {least}.")
-        unique = {
-            (v.method, v.format, v.activations, v.kv_cache, tuple(sorted(v.options.items()))): v
-            for v in (Variant(), *self.variants)
-        }
+        unique: dict[Hashable, Variant] = {}
+        duplicates = dict(self.duplicates)
+        for v in (Variant(), *self.variants):
+            kept = unique.setdefault(
+                (v.method, _canonical(v), v.activations, v.kv_cache, tuple(sorted(v.options.items()))), v
+            )
+            if kept.format != v.format:
+                duplicates[v.label] = kept.label
         object.__setattr__(self, "variants", tuple(unique.values()))
+        object.__setattr__(self, "duplicates", tuple(duplicates.items()))
 
     @classmethod
     def make(
@@ -91,7 +102,7 @@ class MeasurePlan:
         """Return the plan of every method with every integer width, activation format and cache format; and of single variants.
 
         variants: mappings with method, format, options, activations and kv_cache, or lines such as
-        `gptq int4_g32 damping=0.1 activations=int8_token`; `none none activations=int8_token` leaves the weights alone.
+        `gptq int{3,4}_g32 damping=0.1 activations=int8_token`; `none none activations=int8_token` leaves the weights alone.
         options: method -> its options, for the product. settings: other fields of MeasurePlan.
         Raises UnknownName or InputError for anything that no part of bitlaw knows.
         """
@@ -112,11 +123,12 @@ class MeasurePlan:
                 "activations and kv_cache belong to methods and bits here. For weights as they are, give the variant "
                 "'none none activations=int8_token'."
             )
-        known = [f.name for f in dataclasses.fields(cls) if f.name != "variants"]
+        known = [f.name for f in dataclasses.fields(cls) if f.name not in ("variants", "duplicates")]
         for name in settings:
             if name not in known:
                 raise UnknownName("setting of [measure]", name, [*known, *PRODUCT_SETTINGS, *METHODS])
-        return cls(variants=(*product, *map(_variant, variants)), **settings)
+        single = [one for given in variants for one in (expand(given) if isinstance(given, str) else (given,))]
+        return cls(variants=(*product, *map(_variant, single)), **settings)
 
 
 PRODUCT_SETTINGS = ("methods", "bits", "group_size", "symmetric", "activations", "kv_cache", "variants")
@@ -185,6 +197,11 @@ def _with_rounding(variant: Variant, activations: str, kv_cache: str) -> Variant
     parse_activations(activations)
     parse_kv_cache(kv_cache)
     return dataclasses.replace(variant, activations=activations, kv_cache=kv_cache)
+
+
+def _canonical(variant: Variant) -> str:
+    """Return the name that all names of the variant's format share."""
+    return variant.format if variant.format == "none" else canonical(variant.format)
 
 
 def _listed(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -22,12 +22,16 @@ from bitlaw.workers import run_on_ray, run_tasks, usable_cores
 
 @dataclass(kw_only=True)
 class MeasureSummary:
-    """What one call of `measure` did: numbers of measurements, and a line for every failure."""
+    """What one call of `measure` did: numbers of measurements, and a line for every failure.
+
+    `duplicates`: variants left out because another of the plan, their value, is the same under another name.
+    """
 
     measured: int = 0
     skipped: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
+    duplicates: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-ready data."""
@@ -89,7 +93,7 @@ def _measure(
     ray: str,
     progress: Progress,
 ) -> MeasureSummary:
-    summary = MeasureSummary()
+    summary = MeasureSummary(duplicates=dict(plan.duplicates))
     held = store.keys(state="ok")
     jobs: list[Job] = []
     windows = _Texts(plan, suite)
@@ -157,6 +161,8 @@ def _chosen(suite: Suite, models: Sequence[str], shard: str) -> list[SuiteCheckp
     return chosen[int(index) :: int(count)]
 
 
+LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""What the families' configs call the longest window; a model with ALiBi may have none."""
 LONGEST_WINDOW = 2048  # tokens, where the plan leaves the length to the model
 
 
@@ -171,7 +177,7 @@ class _Texts:
     def of(self, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
         """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
         plan = self._plan
-        length = window_length(plan.window_tokens, checkpoint)
+        length = window_length(plan.window_tokens, checkpoint, self._suite)
         key = _tokenizer_hash(checkpoint.tokenizer_folder), length
         if key not in self._made:
             tokenizer = checkpoint.load_tokenizer()
@@ -190,11 +196,17 @@ class _Texts:
         return self._made[key]
 
 
-def window_length(asked: int, checkpoint: SuiteCheckpoint) -> int:
-    """Return the tokens of a window: as asked, or for 0 the model's own length, at most LONGEST_WINDOW."""
+def window_length(asked: int, checkpoint: SuiteCheckpoint, suite: Suite) -> int:
+    """Return the tokens of a window: as asked, or for 0 what the suite was trained on, else the model's own length.
+
+    The model's own is taken up to LONGEST_WINDOW.
+    """
+    trained = suite.training_text.get("window_tokens")
+    if asked or trained:
+        return asked or int(trained)
     config = json.loads((checkpoint.path / "config.json").read_text())
-    own = int(config.get("max_position_embeddings") or config.get("n_positions") or LONGEST_WINDOW)
-    return asked or min(own, LONGEST_WINDOW)
+    own = next((int(config[name]) for name in LENGTHS if config.get(name)), LONGEST_WINDOW)
+    return min(own, LONGEST_WINDOW)
 
 
 def _tokenizer_hash(folder: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from bitlaw import catalog
-from bitlaw.errors import HessianError, InputError
+from bitlaw.errors import HessianError, InputError, UnknownName
 from bitlaw.formats import Format, parse_format
 from bitlaw.formats.grouping import bits_per_weight
 from bitlaw.quantize.statistics import Statistics, WeightGradients
@@ -24,6 +24,8 @@ PAIRS = "pairs"
 """InputStatistics with the drift between the quantized network's inputs and the 16-bit network's."""
 GRADIENTS = "gradients"
 """WeightGradients of the unquantized model, collected before the first block."""
+DIRECTION = "direction"
+"""Direction of a perturbation, drawn from the weights' names; no text is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +130,17 @@ class Method:
 
     function   (weight [out, in] float32, statistics, format, options) -> [out, in], the quantized weight as real numbers,
                or a Quantized where storage takes other bits than the format alone; it changes nothing it is given
-    needs      which statistics the function and the choice look at, of INPUTS, PAIRS, GRADIENTS; INPUTS for CalibratedOptions
+    needs      which statistics the function and the choice look at, of INPUTS, PAIRS, GRADIENTS, DIRECTION; INPUTS for
+               CalibratedOptions
     bits       nominal bits per weight P, where not the format's own
     choose     a choice between the layers of a model: the format of each, None for a layer that stays 16 bit
     together   (jobs, statistics) -> one weight [out, in] a job, or the HessianError it met: several weights that read one
                input (layers, variants) at once, with the numbers of `function`; None where there is no faster way
-    inner      the method and options that quantize the chosen layers, where `choose` is all that the method itself does
+    inner      the method and options that work on a layer, where the method itself only chooses layers or between methods
+    options_of  the class of the options given, where it depends on them; `options` is that of none given
+    only_format  the one format of a method that rounds to none
+    quantizer  of a probe beside a quantization: the method and options that make Q(w), which others may have made already
+    shift      of the same: (weight, its Quantized, options) -> the probe's point
     """
 
     name: str
@@ -144,11 +151,20 @@ class Method:
     choose: Choice | None = None
     together: Together | None = None
     inner: Callable[[Any], tuple[Method, Any]] | None = None
+    options_of: Callable[[Mapping[str, Scalar]], type[Any]] | None = None
+    only_format: Format | None = None
+    quantizer: Callable[[Any], tuple[Method, Any]] | None = None
+    shift: Callable[[torch.Tensor, Quantized, Any], Quantized] | None = None
 
     @property
     def calibrated(self) -> bool:
         """Whether the function looks at the statistics of layer inputs."""
         return issubclass(self.options, CalibratedOptions)
+
+    @property
+    def probe(self) -> bool:
+        """Whether it probes the loss landscape: its outcome is no quantized model."""
+        return self.only_format is not None or self.quantizer is not None
 
     def quantize(
         self, weight: torch.Tensor, statistics: Statistics, format: Format, options: Any, layer: str = "weight"
@@ -161,7 +177,8 @@ class Method:
 
     def make_options(self, given: Mapping[str, Scalar]) -> Any:
         """Return the options with defaults filled in. Raises InputError naming an unknown option and its near match."""
-        known = [f.name for f in dataclasses.fields(self.options)]
+        options = self.options if self.options_of is None else self.options_of(given)
+        known = [f.name for f in dataclasses.fields(options)]
         for name in given:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -169,7 +186,13 @@ class Method:
                 raise InputError(
                     f"Method {self.name!r} has no option {name!r}.{hint} Options: {', '.join(known) or 'none'}."
                 )
-        return self.options(**given)
+        return options(**given)
+
+    def find_format(self, name: str) -> Format:
+        """Return the format of that name. Raises InputError where the method takes one only, or the name is unknown."""
+        if self.only_format is None:
+            return parse_format(name)
+        return type(self.only_format).parse(name)
 
 
 def format_bits(weight: torch.Tensor, format: Format, layer: str = "weight") -> float:
@@ -178,8 +201,11 @@ def format_bits(weight: torch.Tensor, format: Format, layer: str = "weight") -> 
 
 
 def find_method(name: str) -> Method:
-    """Return the method of that name. Raises UnknownName with near matches."""
-    return cast(Method, catalog.find("method", name).load())
+    """Return the method or probe of that name. Raises UnknownName with near matches."""
+    known = {**catalog.METHODS, **catalog.PROBES}
+    if name not in known:
+        raise UnknownName("method", name, known)
+    return cast(Method, known[name].load())
 
 
 def needs_calibration(variant: Variant) -> bool:
@@ -187,7 +213,7 @@ def needs_calibration(variant: Variant) -> bool:
     if variant.method == "none":
         return False
     method = find_method(variant.method)
-    return bool(method.needs(method.make_options(variant.options)))
+    return bool(method.needs(method.make_options(variant.options)) - {DIRECTION})
 
 
 def make_variant(method: str, format: str | Format, options: Mapping[str, Scalar] | None = None) -> Variant:
@@ -198,7 +224,7 @@ def make_variant(method: str, format: str | Format, options: Mapping[str, Scalar
     if method == "none":
         return Variant()
     found = find_method(method)
-    grid = parse_format(format) if isinstance(format, str) else format
+    grid = found.find_format(format if isinstance(format, str) else format.name)
     made = found.make_options(options or {})
     bits = found.bits(grid, made) if found.bits else grid.bits
     return Variant(

@@ -67,8 +67,10 @@ class MixedOptions:
             )
         if self.rest != "none":
             parse_format(self.rest)
-        if find_method(self.inner).choose is not None:
-            raise InputError(f"inner={self.inner!r} chooses layers itself. Give a method such as nearest or gptq.")
+        inner = find_method(self.inner)
+        if inner.choose is not None or inner.probe:
+            what = "chooses layers itself" if inner.choose is not None else "probes the loss and quantizes nothing"
+            raise InputError(f"inner={self.inner!r} {what}. Give a method such as nearest or gptq.")
         written = dataclasses.asdict(inner_method(self)[1])
         canonical = ",".join(f"{name}={scalar_text(value)}" for name, value in sorted(written.items()))
         object.__setattr__(self, "inner_options", canonical)

@@ -170,7 +170,18 @@ class WeightGradients:
     squared: torch.Tensor
 
 
-Statistics = InputStatistics | WeightGradients | None
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """A layer's part of a direction over many layers: standard normal noise [out, in], float32, and `length`.
+
+    `length` is |w| / |noise|, both norms over all layers of the direction, so length * noise is as long as the weights.
+    """
+
+    noise: torch.Tensor
+    length: float
+
+
+Statistics = InputStatistics | WeightGradients | Direction | None
 """What a method's function is given: what its `needs` name, or None."""
 
 

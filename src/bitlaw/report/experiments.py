@@ -107,8 +107,12 @@ def sort_experiments(measurements: Iterable[Measurement]) -> list[Experiment]:
 
 
 def _experiment(suite: str, text: str, rows: Sequence[Measurement]) -> Experiment:
-    ok = sorted((m for m in rows if m.seen.state == "ok"), key=_order)
     left_out: Counter[str] = Counter()
+    probes = [m for m in rows if m.asked.variant.is_probe]
+    if probes:
+        rows = [m for m in rows if not m.asked.variant.is_probe]
+        left_out["probes of the loss landscape, no quantized models"] = len(probes)
+    ok = sorted((m for m in rows if m.seen.state == "ok"), key=_order)
     by_setup: dict[Setup, list[Measurement]] = {}
     for m in ok:
         if not m.asked.checkpoint.tokens:

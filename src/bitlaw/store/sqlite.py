@@ -52,6 +52,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE measurements ADD COLUMN kv_cache TEXT NOT NULL DEFAULT 'none'",
         "ALTER TABLE measurements ADD COLUMN activation_kernel REAL",
     ),
+    (
+        "ALTER TABLE measurements ADD COLUMN weight_kernel REAL",
+        "ALTER TABLE measurements ADD COLUMN weight_norm REAL",
+        "ALTER TABLE measurements ADD COLUMN gradient_along REAL",
+        "ALTER TABLE measurements ADD COLUMN curvature_along REAL",
+    ),
 )
 """Step i takes a store from schema i to i + 1. Steps are appended and never edited; `PRAGMA user_version` counts them."""
 

@@ -22,10 +22,9 @@ import torch
 from torch import nn
 
 from bitlaw.errors import InputError, MeasurementError, NonFiniteError
-from bitlaw.formats import parse_format
 from bitlaw.formats.grouping import bits_per_weight
 from bitlaw.quantize import InputStatistics, WeightGradients, needs_calibration
-from bitlaw.quantize.method import GRADIENTS, LayerFacts
+from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep.activations import (
     check_activations,
@@ -38,6 +37,7 @@ from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.kv_cache import check_cache, parse_kv_cache
 from bitlaw.sweep.layers import LinearLayer, Stream, collect, input_groups, linear_layers, replaced_weights
+from bitlaw.sweep.probes import Directions, Reuse, alike_together, differentiate
 from bitlaw.sweep.score import Tally, reference
 from bitlaw.sweep.track import Track, method_of
 
@@ -72,14 +72,17 @@ def sweep(
     baseline's own loss is not finite. The model is unchanged afterwards.
     """
     decoder = Decoder(model)
-    tracks = [_track(v) for v in variants if not v.is_baseline]
+    reuse = Reuse()
+    tracks = alike_together([_track(v, reuse) for v in variants if not v.is_baseline])
     if calibration is None:
         _refuse_without_calibration(variants)
-    _prepare(decoder, tracks, calibration, batch_windows)
+    directions = Directions([layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)])
+    _prepare(decoder, tracks, calibration, batch_windows, directions)
     _check_layers(decoder, tracks)
     for name in dict.fromkeys(t.variant.kv_cache for t in tracks if t.cache is not None):
         check_cache(decoder, evaluation[:1, :2].to(decoder.device), name)
     chunks = _chunks(evaluation, batch_windows, decoder.device)
+    differentiate(decoder, tracks, directions, chunks)
     entry = [decoder.embed(ids) for ids in chunks]
     calibration_entry: Stream = []
     if calibration is not None and any(t.method.calibrated or t.static for t in tracks):
@@ -93,10 +96,12 @@ def sweep(
         shared = _walk_block(decoder, index, tracks, shared, lambda: watch(next(count), steps))
         base = [decoder.run_block(index, hidden) for hidden in base]
         watch(next(count), steps)
+        reuse.forget()
+        directions.forget()
     baseline = _score(decoder, chunks, base, tracks)
     watch(steps, steps)
     by_variant = {id(t.variant): SweptVariant(variant=t.variant, seen=t.seen(), seconds=t.seconds) for t in tracks}
-    none = Seen(**asdict(baseline), bits_per_weight=16.0)
+    none = Seen(**asdict(baseline), bits_per_weight=16.0, weight_norm=directions.weight_norm())
     return [by_variant.get(id(v)) or SweptVariant(variant=v, seen=none, seconds=0.0) for v in variants]
 
 
@@ -116,7 +121,7 @@ def _refuse_without_calibration(variants: Sequence[Variant]) -> None:
             )
 
 
-def _track(variant: Variant) -> Track:
+def _track(variant: Variant, reuse: Reuse | None = None) -> Track:
     method = method_of(variant)
     options = method.make_options(variant.options)
     if method.inner is not None:
@@ -124,17 +129,24 @@ def _track(variant: Variant) -> Track:
     return Track(
         variant,
         method,
-        None if variant.method == "none" else parse_format(variant.format),
+        None if variant.method == "none" else method.find_format(variant.format),
         options,
         evaluation=[],
         calibration=[],
         activations=parse_activations(variant.activations),
         cache=parse_kv_cache(variant.kv_cache),
+        reuse=reuse or Reuse(),
     )
 
 
-def _prepare(decoder: Decoder, tracks: Sequence[Track], calibration: torch.Tensor | None, batch_windows: int) -> None:
-    """Give every track what it needs of the whole model: gradients, and the choice between layers where it makes one."""
+def _prepare(
+    decoder: Decoder,
+    tracks: Sequence[Track],
+    calibration: torch.Tensor | None,
+    batch_windows: int,
+    directions: Directions,
+) -> None:
+    """Give every track what it needs of the whole model: gradients, a direction, the choice between layers it makes."""
     layers = [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
     asked = [method_of(track.variant) for track in tracks]
     options = [method.make_options(track.variant.options) for method, track in zip(asked, tracks, strict=True)]
@@ -144,7 +156,10 @@ def _prepare(decoder: Decoder, tracks: Sequence[Track], calibration: torch.Tenso
         gradients = collect_gradients(decoder, layers, _chunks(calibration, batch_windows, decoder.device))
     facts = [LayerFacts(name=n.name, weight=n.weight, gradients=gradients.get(n.name)) for n in layers]
     for track, method, made, needs in zip(tracks, asked, options, needy, strict=True):
-        track.gradients = gradients if needs else {}
+        track.of_weights = gradients if needs else {}
+        if DIRECTION in method.needs(made):
+            track.of_weights = directions.of(made)
+            track.chosen = {layer.name: None for layer in layers if layer.name not in track.of_weights}
         if method.choose is not None and track.format is not None:
             track.chosen = dict(method.choose(facts, track.format, made))
 
@@ -217,7 +232,7 @@ def _quantize_block(
 ) -> dict[str, torch.Tensor]:
     """Return the quantized weight of every layer of the block, by name."""
     if not track.method.calibrated:
-        return {layer.name: track.quantize(layer, track.gradients.get(layer.name)) for layer in layers}
+        return {layer.name: track.quantize(layer, track.of_weights.get(layer.name)) for layer in layers}
     weights: dict[str, torch.Tensor] = {}
     beside = shared if track.pairs else None
     if track.options.within_block == "sequential":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,12 +10,15 @@ import torch
 
 from bitlaw.errors import HessianError, NonFiniteError
 from bitlaw.formats import Format, quantize_groups
-from bitlaw.quantize import InputStatistics, Method, WeightGradients, find_method
+from bitlaw.quantize import Method, find_method
 from bitlaw.quantize.method import PAIRS, NoOptions, Quantized, format_bits
+from bitlaw.quantize.statistics import Statistics
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep.activations import ActivationFormat, ZeroCount
+from bitlaw.sweep.curvature import TaylorTerms
 from bitlaw.sweep.kv_cache import RoundedCache
 from bitlaw.sweep.layers import LinearLayer, Stream
+from bitlaw.sweep.probes import Reuse, made_alike
 from bitlaw.sweep.score import Tally
 
 _UNTOUCHED = Method(name="none", options=NoOptions, function=lambda weight, *_: weight)
@@ -39,7 +43,9 @@ class Track:
     activations: ActivationFormat | None = None
     cache: RoundedCache | None = None
     chosen: dict[str, Format | None] = field(default_factory=dict)
-    gradients: dict[str, WeightGradients] = field(default_factory=dict)
+    of_weights: Mapping[str, Statistics] = field(default_factory=dict)
+    reuse: Reuse = field(default_factory=Reuse)
+    taylor: TaylorTerms | None = None
     reason: str = ""
     seconds: float = 0.0
     layers: int = 0
@@ -48,6 +54,7 @@ class Track:
     stored_bits: float = 0.0
     signal: float = 0.0
     noise: float = 0.0
+    zeros: float = 0.0
     fallbacks: list[str] = field(default_factory=list)
     kernel: ZeroCount = field(default_factory=ZeroCount)
     tally: Tally = field(default_factory=Tally)
@@ -67,7 +74,7 @@ class Track:
         """Whether activation scales come from the calibration stream."""
         return self.activations is not None and self.activations.scale == "static"
 
-    def quantize(self, layer: LinearLayer, statistics: InputStatistics | WeightGradients | None) -> torch.Tensor:
+    def quantize(self, layer: LinearLayer, statistics: Statistics) -> torch.Tensor:
         """Return the layer's quantized weight, [out, in] in the layer's dtype, and keep count of it."""
         original = layer.weight
         weight = original.float()
@@ -75,12 +82,13 @@ class Track:
             raise NonFiniteError(f"{layer.name} holds NaN or infinite weights")
         format = self.chosen.get(layer.name, self.format)
         self.parameters += weight.numel()
-        self.signal += float(weight.double().square().sum())
+        if format is not None or not self.method.probe:
+            self.signal += float(weight.double().square().sum())
         if format is None:
             self.stored_bits += weight.numel() * 16.0
             return original
         try:
-            quantized = self.method.quantize(weight, statistics, format, self.options, layer.name)
+            quantized = self._make(weight, statistics, format, layer.name)
         except HessianError as error:
             if self.options.on_failure == "raise":
                 raise HessianError(f"{layer.name}: {error}") from error
@@ -91,7 +99,22 @@ class Track:
         self.quantized_parameters += weight.numel()
         self.stored_bits += quantized.stored_bits
         self.noise += float((quantized.weight - weight).double().square().sum())
+        self.zeros += float((quantized.weight == 0).sum())
         return quantized.weight.to(original.dtype)
+
+    def _make(self, weight: torch.Tensor, statistics: Statistics, format: Format, layer: str) -> Quantized:
+        """Return what the method makes of a layer; the quantization that a probe lies along is made once for all of them."""
+        method, options = self.method, self.options
+        if method.quantizer is None or method.shift is None:
+            own, of_own = method, options
+        else:
+            own, of_own = method.quantizer(options)
+        if own.probe or self.own_calibration:
+            return own.quantize(weight, statistics, format, of_own, layer)
+        made = self.reuse.quantized(
+            made_alike(own, format.name, of_own), layer, lambda: own.quantize(weight, statistics, format, of_own, layer)
+        )
+        return made if method.shift is None else method.shift(weight, made, options)
 
     def seen(self) -> Seen:
         """Return what was counted, or the state `failed`."""
@@ -112,4 +135,10 @@ class Track:
             fallback_layers=len(self.fallbacks),
             fallbacks="; ".join(self.fallbacks),
             activation_kernel=self.kernel.share(),
+            weight_kernel=self.zeros / self.quantized_parameters
+            if self.quantized_parameters and not self.method.probe
+            else None,
+            weight_norm=self.signal**0.5 if self.parameters else None,
+            gradient_along=self.taylor.gradient if self.taylor else None,
+            curvature_along=self.taylor.curvature if self.taylor else None,
         )
