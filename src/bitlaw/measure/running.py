@@ -201,9 +201,9 @@ def window_length(asked: int, checkpoint: SuiteCheckpoint, suite: Suite) -> int:
 
     The model's own is taken up to LONGEST_WINDOW.
     """
-    trained = suite.training_text.get("window_tokens")
-    if asked or trained:
-        return asked or int(trained)
+    told = asked or int(suite.training_text.get("window_tokens") or 0)
+    if told:
+        return told
     config = json.loads((checkpoint.path / "config.json").read_text())
     own = next((int(config[name]) for name in LENGTHS if config.get(name)), LONGEST_WINDOW)
     return min(own, LONGEST_WINDOW)

@@ -25,7 +25,8 @@ import torch
 from bitlaw.errors import InputError, NonFiniteError
 from bitlaw.formats import Format
 from bitlaw.formats.unrounded import Unrounded
-from bitlaw.quantize.gptq import GPTQ, GptqOptions
+from bitlaw.quantize.gptq import GptqOptions
+from bitlaw.quantize.gptq_together import GPTQ
 from bitlaw.quantize.method import (
     DIRECTION,
     Method,
