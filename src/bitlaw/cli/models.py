@@ -177,6 +177,10 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard", default="0/1", metavar="I/N", help="every N-th checkpoint, for job arrays (default: 0/1)"
     )
     parser.add_argument("--ray", default="none", metavar="ADDRESS", help="run on a Ray cluster; local starts one here")
+    parser.add_argument(
+        "--stream", default="auto", choices=("auto", "yes", "no"),
+        help="read each model block by block (auto: where its weights take over half of the free memory)",
+    )  # fmt: skip
     _add_device(parser)
     _add_progress(parser)
 
@@ -222,6 +226,7 @@ def _run_measure(given: argparse.Namespace) -> Any:
             workers=given.workers,
             shard=given.shard,
             ray=given.ray,
+            stream=given.stream,
             progress=progress,
         )
     return {**summary.to_dict(), "store": given.store}

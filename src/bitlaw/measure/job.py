@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,12 +12,15 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 import bitlaw
 from bitlaw.errors import InputError, NonFiniteError
 from bitlaw.kernels import available
+from bitlaw.measure.streaming import read_by_blocks
 from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
 from bitlaw.suites import SuiteCheckpoint
+from bitlaw.suites.streamed import StreamedModel
 from bitlaw.sweep import reads_calibration, sweep
 from bitlaw.text import Windows
 from bitlaw.workers import Report
@@ -32,6 +37,7 @@ class Job:
     batch_windows: int
     device: str
     dtype: str
+    stream: str = "auto"
 
     @property
     def name(self) -> str:
@@ -60,16 +66,18 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
     if job.device == "cpu" and small(job):
         torch.set_num_threads(1)  # the same sums, in the same order, whatever the machine's cores
     try:
-        model, _ = job.checkpoint.load(job.device, job.dtype)
+        by_blocks = read_by_blocks(job.stream, job.checkpoint, job.device, job.dtype)
+        note = f"{job.name}, block by block" if by_blocks else job.name
         try:
-            swept = sweep(
-                model,
-                job.variants,
-                _ids(job.evaluation.ids),
-                _ids(job.calibration.ids),
-                batch_windows=job.batch_windows,
-                watch=lambda done, total: report(done=done, total=total, note=job.name),
-            )
+            with _opened(job, by_blocks) as model:
+                swept = sweep(
+                    model,
+                    job.variants,
+                    _ids(job.evaluation.ids),
+                    _ids(job.calibration.ids),
+                    batch_windows=job.batch_windows,
+                    watch=lambda done, total: report(done=done, total=total, note=note),
+                )
             seen = {id(s.variant): (s.seen, s.seconds) for s in swept}
         except NonFiniteError as error:
             seen = {id(v): (Seen(state="failed", reason=str(error)), 0.0) for v in job.variants}
@@ -77,6 +85,17 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
         torch.set_num_threads(threads)
     shared = (time.perf_counter() - started - sum(seconds for _, seconds in seen.values())) / len(job.variants)
     return [_measurement(job, variant, *seen[id(variant)], shared) for variant in job.variants]
+
+
+@contextmanager
+def _opened(job: Job, by_blocks: bool) -> Iterator[nn.Module | StreamedModel]:
+    """Have the job's model for a while, whole or to be read block by block."""
+    if not by_blocks:
+        yield job.checkpoint.load(job.device, job.dtype)[0]
+        return
+    streamed, _ = job.checkpoint.stream(job.device, job.dtype)
+    with closing(streamed):
+        yield streamed
 
 
 SMALL_PARAMETERS = 50_000_000

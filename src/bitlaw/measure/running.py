@@ -12,6 +12,7 @@ from typing import Any
 from bitlaw.errors import InputError
 from bitlaw.measure.job import Job, choose_device, run_job, small
 from bitlaw.measure.plan import MeasurePlan
+from bitlaw.measure.streaming import check_stream
 from bitlaw.progress import Progress
 from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store
@@ -49,6 +50,7 @@ def measure(
     workers: int = 0,
     shard: str = "0/1",
     ray: str = "none",
+    stream: str = "auto",
     progress: Progress | None = None,
 ) -> MeasureSummary:
     """Measure every variant of the plan on every checkpoint of the suite that the store does not hold yet.
@@ -56,11 +58,13 @@ def measure(
     models: only these (default all). dtype: of weights and activations, `float32` or `bfloat16`. workers: processes;
     0 chooses (the cores, for small models on a CPU). shard `i/n`: every n-th checkpoint starting with the i-th, for job
     arrays. ray: address of a Ray cluster whose machines see the suite's folder, `local` to start one, `none` to run
-    here; this process alone writes the store. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
+    here; this process alone writes the store. stream: read a checkpoint block by block, `yes` or `no`; `auto` does where
+    its weights would take more than half of the device's free memory. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
     checkpoints under way. A failed measurement is stored as such and tried again by the next call.
     Raises InputError for a suite, text, plan or store that cannot be used, before anything is measured; an error in
     one checkpoint is raised after the others have been measured.
     """
+    check_stream(stream)
     opened = store if isinstance(store, Store) else open_store(store)
     try:
         return _measure(
@@ -73,6 +77,7 @@ def measure(
             workers=workers,
             shard=shard,
             ray=ray,
+            stream=stream,
             progress=progress or Progress(),
         )
     finally:
@@ -91,6 +96,7 @@ def _measure(
     workers: int,
     shard: str,
     ray: str,
+    stream: str,
     progress: Progress,
 ) -> MeasureSummary:
     summary = MeasureSummary(duplicates=dict(plan.duplicates))
@@ -107,6 +113,7 @@ def _measure(
             batch_windows=plan.batch_windows,
             device=device,
             dtype=dtype,
+            stream=stream,
         )
         missing = tuple(v for v in plan.variants if everything.asked(v).key not in held)
         summary.skipped += len(plan.variants) - len(missing)

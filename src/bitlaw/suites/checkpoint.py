@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from bitlaw.suites.streamed import StreamedModel
+
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -53,6 +55,36 @@ class SuiteCheckpoint:
         Raises CheckpointError when weights or config are missing, truncated, changed since the manifest was written or
         not those of the architecture, and when the tokenizer has ids that the embedding lacks.
         """
+        self._check_files(dtype)
+        tokenizer = self.load_tokenizer()
+        model: Any = load_causal_model(self.path, dtype)
+        self._check_tokenizer(model, tokenizer)
+        return model.to(device).eval(), tokenizer
+
+    def stream(
+        self, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
+    ) -> tuple[StreamedModel, PreTrainedTokenizerBase]:
+        """Return the model to be read block by block onto `device`, and its tokenizer: for models that do not fit there.
+
+        Raises CheckpointError as `load` does, for missing tensors when their block is read. The caller closes the model.
+        """
+        import torch
+
+        from bitlaw.suites.streamed import StreamedModel
+
+        self._check_files(dtype)
+        tokenizer = self.load_tokenizer()
+        kind: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        streamed = StreamedModel(self.path, device, kind)
+        try:
+            self._check_tokenizer(streamed.model, tokenizer)
+        except CheckpointError:
+            streamed.close()
+            raise
+        return streamed, tokenizer
+
+    def _check_files(self, dtype: str | torch.dtype) -> None:
+        """Raise CheckpointError for files that are missing, truncated or changed, UnknownName for a dtype that is none."""
         if isinstance(dtype, str) and dtype not in DTYPES:
             raise UnknownName("dtype", dtype, DTYPES)
         folder_shapes(self.path)  # a missing or truncated file is named before anything is read
@@ -63,8 +95,9 @@ class SuiteCheckpoint:
                 f"The weights in {self.path} have changed: SHA-256 {found[:12]} where the manifest says "
                 f"{self.expected_sha256[:12]}. Restore them, or correct weights_sha256."
             )
-        tokenizer = self.load_tokenizer()
-        model: Any = load_causal_model(self.path, dtype)
+
+    def _check_tokenizer(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raise CheckpointError for a tokenizer with ids that the embedding lacks."""
         rows = int(model.get_input_embeddings().weight.shape[0])
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= rows:
@@ -72,7 +105,6 @@ class SuiteCheckpoint:
                 f"The tokenizer in {self.tokenizer_folder} has ids up to {largest}, but the embedding in {self.path} has "
                 f"{rows} rows. Use the tokenizer the model was trained with."
             )
-        return model.to(device).eval(), tokenizer
 
 
 def read_family(folder: Path) -> str:

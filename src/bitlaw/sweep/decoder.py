@@ -19,6 +19,8 @@ import torch
 from torch import nn
 
 from bitlaw.errors import CheckpointError, InputError
+from bitlaw.suites.streamed import StreamedModel
+from bitlaw.sweep.residency import Residency
 
 CACHE_KEYWORDS = ("past_key_values", "layer_past", "past_key_value")
 """What the families of transformers call a block's key-value cache."""
@@ -62,17 +64,42 @@ def _split_hidden(
 class Decoder:
     """A model in evaluation mode, cut at its blocks. Shapes: B windows, T tokens, H width, V vocabulary."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model.eval()
-        self._path = _find_blocks(model)
-        self.blocks: list[nn.Module] = list(model.get_submodule(self._path).children())
+    def __init__(self, model: nn.Module | StreamedModel) -> None:
+        whole = model.model if isinstance(model, StreamedModel) else model
+        self.model: nn.Module = whole.eval()
+        self._path = _find_blocks(self.model)
+        self.blocks: list[nn.Module] = list(self.model.get_submodule(self._path).children())
+        self._residency: Residency | None = None
+        if isinstance(model, StreamedModel):
+            model.begin(self._path)
+            self._residency = Residency(model, self.blocks)
         self._returns_tuple: bool | None = None
         self._calls: dict[tuple[int, ...], list[BlockCall]] = {}
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.model.parameters()).device
+        return next(p.device for p in self.model.parameters() if not p.is_meta)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether a block has weights only inside `with decoder.block(index)`."""
+        return self._residency is not None
+
+    @contextmanager
+    def block(self, index: int) -> Iterator[nn.Module]:
+        """Have a block's weights at hand for a while; of a streamed model one block at a time has them, the next is being read.
+
+        May be nested for the same block. For a model that is all in memory this does nothing.
+        """
+        if self._residency is None:
+            yield self.blocks[index]
+            return
+        self._residency.acquire(index)
+        try:
+            yield self.blocks[index]
+        finally:
+            self._residency.release(index)
 
     def block_name(self, index: int) -> str:
         """Qualified name of a block, such as `gpt_neox.layers.3`."""
@@ -89,7 +116,8 @@ class Decoder:
                 entered.append(hidden)
             calls.append(BlockCall(arguments, keywords))
             if self._returns_tuple is None:
-                self._returns_tuple = isinstance(self.blocks[0](hidden, *arguments, **keywords), tuple)
+                with self.block(0) as first:
+                    self._returns_tuple = isinstance(first(hidden, *arguments, **keywords), tuple)
             return (hidden,) if self._returns_tuple else hidden
 
         with self._replaced(act):

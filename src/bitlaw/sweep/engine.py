@@ -24,8 +24,9 @@ from torch import nn
 from bitlaw.errors import InputError, MeasurementError, NonFiniteError
 from bitlaw.formats.grouping import bits_per_weight
 from bitlaw.quantize import InputStatistics, WeightGradients, needs_calibration
-from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts
+from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts, Method
 from bitlaw.records import Seen, Variant
+from bitlaw.suites.streamed import StreamedModel
 from bitlaw.sweep.activations import (
     check_activations,
     has_static_scales,
@@ -56,7 +57,7 @@ class SweptVariant:
 
 @torch.no_grad()
 def sweep(
-    model: nn.Module,
+    model: nn.Module | StreamedModel,
     variants: Sequence[Variant],
     evaluation: torch.Tensor,
     calibration: torch.Tensor | None = None,
@@ -93,8 +94,10 @@ def sweep(
     steps = len(decoder.blocks) * (len(tracks) + 1) + 1
     count = itertools.count(1)
     for index in range(len(decoder.blocks)):
-        shared = _walk_block(decoder, index, tracks, shared, lambda: watch(next(count), steps))
-        base = [decoder.run_block(index, hidden) for hidden in base]
+        with decoder.block(index):
+            shared = _walk_block(decoder, index, tracks, shared, lambda: watch(next(count), steps))
+            base = [decoder.run_block(index, hidden) for hidden in base]
+            directions.read(linear_layers(decoder, index))
         watch(next(count), steps)
         reuse.forget()
         directions.forget()
@@ -151,6 +154,9 @@ def _prepare(
     asked = [method_of(track.variant) for track in tracks]
     options = [method.make_options(track.variant.options) for method, track in zip(asked, tracks, strict=True)]
     needy = [GRADIENTS in method.needs(made) for method, made in zip(asked, options, strict=True)]
+    if decoder.streamed:
+        moving = [DIRECTION in method.needs(made) for method, made in zip(asked, options, strict=True)]
+        _refuse_whole_model(tracks, asked, [a or b for a, b in zip(needy, moving, strict=True)])
     gradients: dict[str, WeightGradients] = {}
     if calibration is not None and any(needy):
         gradients = collect_gradients(decoder, layers, _chunks(calibration, batch_windows, decoder.device))
@@ -162,6 +168,16 @@ def _prepare(
             track.chosen = {layer.name: None for layer in layers if layer.name not in track.of_weights}
         if method.choose is not None and track.format is not None:
             track.chosen = dict(method.choose(facts, track.format, made))
+
+
+def _refuse_whole_model(tracks: Sequence[Track], asked: Sequence[Method], needy: Sequence[bool]) -> None:
+    """Raise InputError for a method that looks at all weights at once, of a model that is read block by block."""
+    for track, method, needs in zip(tracks, asked, needy, strict=True):
+        if needs or (method.choose is not None and track.format is not None):
+            raise InputError(
+                f"Method {method.name!r} looks at all layers of the model at once, and this model is read block by block. "
+                "Use --stream no (stream='no') on a machine that holds it, or leave the method out."
+            )
 
 
 def _check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:

@@ -63,7 +63,8 @@ def check_cache(decoder: Decoder, ids: torch.Tensor, name: str) -> None:
     for index in range(len(decoder.blocks)):
         probe = parse_kv_cache(name)
         try:
-            hidden = decoder.run_block(index, hidden, probe)
+            with decoder.block(index):
+                hidden = decoder.run_block(index, hidden, probe)
         except (AttributeError, TypeError) as error:
             raise InputError(_refused(decoder, index, name, f"its attention asks more of a cache: {error}")) from error
         if probe is not None and not probe.updates:

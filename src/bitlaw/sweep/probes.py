@@ -68,6 +68,11 @@ class Directions:
         self.forget()
         return {f"{name}.weight": part / norm for name, part in parts.items()}
 
+    def read(self, layers: Sequence[LinearLayer]) -> None:
+        """Take the layers' part in the norm of the weights while they are at hand: a streamed model's soon are not."""
+        for layer in layers:
+            self._square(layer.name)
+
     def weight_norm(self) -> float | None:
         """Return |w| over all layers; None if there is none."""
         return math.sqrt(sum(map(self._square, self._layers))) if self._layers else None
