@@ -19,12 +19,12 @@ BATCH = 32
 
 
 @torch.no_grad()
-def gptq_weights(model: torch.nn.Module, variant: Variant, calibration: torch.Tensor) -> Weights:
-    """Quantized weight [out, in] of every linear layer by qualified name. calibration [windows, T]."""
+def gptq_weights(model: torch.nn.Module, variant: Variant, calibration: torch.Tensor, batch: int = BATCH) -> Weights:
+    """Quantized weight [out, in] of every linear layer by qualified name. calibration [windows, T], read `batch` at once."""
     method, format = find_method(variant.method), parse_format(variant.format)
     options = method.make_options(variant.options)
     decoder = Decoder(model)
-    stream = [decoder.embed(ids) for ids in calibration.split(BATCH)]
+    stream = [decoder.embed(ids) for ids in calibration.split(batch)]
     made: Weights = {}
     for index in range(len(decoder.blocks)):
         layers = linear_layers(decoder, index)

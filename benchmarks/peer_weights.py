@@ -2,14 +2,19 @@
 
     python benchmarks/peer_weights.py llm-compressor MODEL_FOLDER calibration.npy SETTINGS.json OUT_FOLDER
 
-calibration.npy holds token ids [windows, T]; SETTINGS.json a list of {name, bits, group_size, damping, plain, static}. Weights
-go to OUT_FOLDER/<name>.safetensors by the layer's qualified name. `plain` false leaves the tool's own order on; `static`
-chooses scales from the original weights where the tool lets one choose.
+calibration.npy holds token ids [windows, T]; SETTINGS.json a list of {name, bits, symmetric, group_size, damping, plain, static,
+exact}. Weights go to OUT_FOLDER/<name>.safetensors by the layer's qualified name. `plain` false leaves the tool's own
+order on; `static` chooses scales from the original weights where the tool lets one choose. `exact` true factorises the
+tool's Hessian in float64, as bitlaw does on a CPU, takes the weights as its algorithm leaves them, before they are packed,
+and writes the Hessians too, to <name>.hessians.safetensors: what is then left of a difference is the algorithm's and not that
+of rounding errors.
 """
 
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +23,35 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-Weights = dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
 
 
-def llm_compressor(folder: str, ids: np.ndarray, settings: dict[str, Any]) -> Weights:
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """The owner's attribute under another value, for a while."""
+    kept = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, kept)
+
+
+def llm_compressor(folder: str, ids: np.ndarray, settings: dict[str, Any]) -> tuple[Tensors, Tensors]:
     """llm-compressor's GPTQModifier; `plain` switches its activation order off."""
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
     from llmcompressor import oneshot
-    from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.gptq import GPTQModifier, gptq_quantize
 
     from datasets import Dataset
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     args = QuantizationArgs(
-        num_bits=settings["bits"], type="int", symmetric=True, strategy="group", group_size=settings["group_size"]
+        num_bits=settings["bits"],
+        type="int",
+        symmetric=settings["symmetric"],
+        strategy="group",
+        group_size=settings["group_size"],
     )
     plain = {"actorder": None} if settings["plain"] else {}
     recipe = GPTQModifier(
@@ -42,29 +62,47 @@ def llm_compressor(folder: str, ids: np.ndarray, settings: dict[str, Any]) -> We
         **plain,
     )
     rows = {"input_ids": ids.tolist(), "attention_mask": np.ones_like(ids).tolist()}
-    oneshot(
-        model=model,
-        processor=AutoTokenizer.from_pretrained(folder),
-        dataset=Dataset.from_dict(rows),
-        recipe=[recipe],
-        max_seq_length=ids.shape[1],
-        num_calibration_samples=len(ids),
-        shuffle_calibration_samples=False,
-    )
+    factorize, compress = gptq_quantize.factorize_hessian, GPTQModifier.compress_modules
+    hessians: Tensors = {}
+
+    def in_float64(weight: torch.Tensor, hessian: torch.Tensor, *rest: Any) -> torch.Tensor:
+        factor: torch.Tensor = factorize(weight, hessian.double(), *rest)
+        return factor.float()
+
+    def kept(self: Any) -> None:
+        for module, summed in self._hessians.items():
+            hessians[self._module_names[module]] = summed / self._num_samples[module]
+        compress(self)
+
+    exact = settings["exact"]
+    with (
+        replaced(gptq_quantize, "factorize_hessian", in_float64 if exact else factorize),
+        replaced(GPTQModifier, "compress_modules", kept if exact else compress),
+    ):
+        oneshot(
+            model=model,
+            processor=AutoTokenizer.from_pretrained(folder),
+            dataset=Dataset.from_dict(rows),
+            recipe=[recipe],
+            max_seq_length=ids.shape[1],
+            num_calibration_samples=len(ids),
+            shuffle_calibration_samples=False,
+        )
     named = dict(model.named_modules())
     quantized = {name: module for name, module in named.items() if hasattr(module, "weight_scale")}
-    return {name: module.weight.detach().float().contiguous() for name, module in quantized.items()}
+    return {name: module.weight.detach().float().contiguous() for name, module in quantized.items()}, hessians
 
 
-def gptqmodel(folder: str, ids: np.ndarray, settings: dict[str, Any]) -> Weights:
-    """GPTQModel; `plain` switches its group-aware order off. Its scales are stored as float16."""
+def gptqmodel(folder: str, ids: np.ndarray, settings: dict[str, Any]) -> tuple[Tensors, Tensors]:
+    """GPTQModel; `plain` switches its group-aware order off. It packs scales as float16."""
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # read when the package is imported
     from gptqmodel import GPTQModel, QuantizeConfig
+    from gptqmodel.quantization.gptq import GPTQ
 
     config = QuantizeConfig(
         bits=settings["bits"],
         group_size=settings["group_size"],
-        sym=True,
+        sym=settings["symmetric"],
         desc_act=False,
         damp_percent=settings["damping"],
         static_groups=settings["static"],
@@ -74,10 +112,28 @@ def gptqmodel(folder: str, ids: np.ndarray, settings: dict[str, Any]) -> Weights
     )
     wrapped = GPTQModel.load(folder, config, dtype=torch.float32)
     rows = [{"input_ids": row.tolist(), "attention_mask": [1] * len(row)} for row in ids]
+    inverse, quantize = GPTQ.hessian_inverse, GPTQ.quantize
+    left: Tensors = {}
+    hessians: Tensors = {}
+
+    def in_float64(self: Any, hessian: torch.Tensor) -> tuple[torch.Tensor, float]:
+        factor, damping = inverse(self, hessian.double())
+        return factor.float(), damping
+
+    def kept(self: Any, blocksize: int = 128) -> tuple[Any, ...]:
+        hessians[self._named_module.full_name] = self.finalize_hessian().clone()
+        made: tuple[Any, ...] = quantize(self, blocksize)
+        left[self._named_module.full_name] = made[0].float().clone().contiguous()
+        return made
+
+    if settings["exact"]:
+        with replaced(GPTQ, "hessian_inverse", in_float64), replaced(GPTQ, "quantize", kept):
+            wrapped.quantize(rows, batch_size=1)
+        return left, hessians
     wrapped.quantize(rows, batch_size=1)
     named = dict(wrapped.model.named_modules())
     quantized = {name: module for name, module in named.items() if hasattr(module, "qweight")}
-    return {name: _dequantized(module) for name, module in quantized.items()}
+    return {name: _dequantized(module) for name, module in quantized.items()}, hessians
 
 
 def _dequantized(module: Any) -> torch.Tensor:
@@ -97,8 +153,10 @@ def main() -> None:
         os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
     for setting in json.loads(Path(settings).read_text()):
         torch.manual_seed(0)
-        weights = PEERS[peer](folder, np.load(ids), setting)
+        weights, hessians = PEERS[peer](folder, np.load(ids), setting)
         save_file(weights, Path(out) / f"{setting['name']}.safetensors")
+        if hessians:
+            save_file(hessians, Path(out) / f"{setting['name']}.hessians.safetensors")
 
 
 if __name__ == "__main__":

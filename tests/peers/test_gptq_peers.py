@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.gptq_peers import BITS, MATCHES, compare, table
+from benchmarks.gptq_peers import BITS, MATCHES, agrees, compare, table
 from torch import nn
 
 from bitlaw.suites import open_suite
@@ -91,7 +91,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path, 
 def test_qid_is_the_peers(peer: str, trained, tmp_path: Path) -> None:
     if importlib.util.find_spec(PACKAGES[peer]) is None:  # it runs in a process of its own and is not imported here
         pytest.skip(f"{peer} is not installed")
-    matches = [m for m in MATCHES if m.peer == peer and m.equal]
+    matches = [m for m in MATCHES if m.peer == peer]
     assert matches
     model, folder, calibration, evaluation = trained
     bits = BITS if "BITLAW_PEER_SUITE" in os.environ else (3,)
@@ -99,7 +99,8 @@ def test_qid_is_the_peers(peer: str, trained, tmp_path: Path) -> None:
     print(table(rows))
     for row in rows:
         assert row.ours[0] > 0, row
-        # GPTQModel's float16 scales shift every window alike, so a paired error alone would be too small a measure.
-        assert row.agrees or (peer == "GPTQModel" and abs(row.difference[0]) < row.ours[1]), row
-        # One value that lies at a tie and falls the other way moves all inputs behind it, so only the first block counts.
-        assert min(share for name, share in row.same.items() if ".0." in name) > 0.95, row
+        # Given the Hessian that the peer had: the same algorithm, up to a weight that lies at a tie of the grid.
+        assert min(row.by_layer.same.values()) > 0.99, row
+        assert agrees(row.by_layer.difference) or abs(row.by_layer.difference[0]) < 0.01 * row.ours[0], row
+        # Walked apart, a weight at a tie moves all inputs behind it, so only the first layer is sure to be the same.
+        assert next(iter(row.exact.same.values())) > 0.999, row

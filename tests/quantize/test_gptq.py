@@ -40,8 +40,12 @@ def plain_gptq(weight, hessian, bits, group, symmetric, damping, scales, order_k
     upper = np.linalg.cholesky(np.linalg.inv(h)).T
     codes, out = np.zeros_like(w), np.zeros_like(w)
     for j in range(n):
+        if scales == "block" and j % 128 == 0:  # the public code takes scales from W, which a block updates at its end
+            stale = w.copy()
         if scales == "static":
             scale, zero = stored[order[j] // group]
+        elif scales == "block" and j % group == 0:
+            scale, zero = group_grid(stale[:, j : j + group], bits, symmetric)
         elif j % group == 0:
             scale, zero = group_grid(w[:, j : j + group], bits, symmetric)
         codes[:, j] = np.clip(np.round(w[:, j] / scale) + zero, 0, 2**bits - 1)
@@ -54,7 +58,7 @@ def plain_gptq(weight, hessian, bits, group, symmetric, damping, scales, order_k
 
 
 @pytest.mark.parametrize("order", ["none", "activation"])
-@pytest.mark.parametrize("scales", ["dynamic", "static"])
+@pytest.mark.parametrize("scales", ["dynamic", "block", "static"])
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(
     ("rows", "columns", "group", "bits"), [(48, 64, 16, 2), (32, 256, 128, 4), (40, 192, 48, 3), (24, 384, 192, 4)]
@@ -78,12 +82,17 @@ def test_reference_is_sensitive() -> None:
     statistics.add(correlated(128, 512, seed=1))
     h = statistics.hessian.numpy()
     base = plain_gptq(weight.numpy(), h, 3, 32, False, 0.01, "dynamic", "none")
-    for other in ((0.1, "dynamic", "none"), (0.01, "static", "none"), (0.01, "dynamic", "activation")):
+    for other in (
+        (0.1, "dynamic", "none"),
+        (0.01, "static", "none"),
+        (0.01, "block", "none"),
+        (0.01, "dynamic", "activation"),
+    ):
         assert (np.abs(plain_gptq(weight.numpy(), h, 3, 32, False, *other) - base) > 1e-3).mean() > 0.01
 
 
 @pytest.mark.parametrize("name", ["int2_g32", "int4_row_sym", "int3_g16"])
-@pytest.mark.parametrize("scales", ["dynamic", "static"])
+@pytest.mark.parametrize("scales", ["dynamic", "block", "static"])
 def test_identity_hessian_equals_nearest(name: str, scales: str) -> None:
     weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(3))
     statistics = InputStatistics.from_hessian(torch.eye(64))
@@ -113,6 +122,26 @@ def test_block_size_changes_nothing(block_size: int) -> None:
     want = gptq(weight, statistics, grid, GptqOptions())
     got = gptq(weight, statistics, grid, GptqOptions(block_size=block_size))
     assert ((got - want).abs() < 1e-4).float().mean() > 0.999
+
+
+def test_scales_by_block_are_dynamic_where_groups_are_whole_blocks() -> None:
+    weight = torch.randn(16, 256, generator=torch.Generator().manual_seed(6))
+    statistics = InputStatistics(256)
+    statistics.add(correlated(256, 600, seed=7))
+    for group, block, same in ((128, 128, True), (32, 32, True), (32, 1, True), (32, 128, False), (32, 256, False)):
+        grid = IntegerFormat(bits=3, group_size=group)
+        dynamic = gptq(weight, statistics, grid, GptqOptions(block_size=block))
+        by_block = gptq(weight, statistics, grid, GptqOptions(block_size=block, scales="block"))
+        assert (((dynamic - by_block).abs() < 1e-4).float().mean() > 0.999) == same, (group, block)
+    whole_row = gptq(
+        weight, statistics, IntegerFormat(bits=3, group_size=32), GptqOptions(block_size=256, scales="block")
+    )
+    static = gptq(weight, statistics, IntegerFormat(bits=3, group_size=32), GptqOptions(scales="static"))
+    assert (
+        (whole_row - static).abs() < 1e-4
+    ).float().mean() > 0.999  # a block as wide as the row: the original weights
+    with pytest.raises(InputError, match="micro_block=2 rounds at once"):
+        GptqOptions(scales="block", micro_block=2)
 
 
 def test_blocks_cover_all_columns_and_start_no_group_behind_stale_ones() -> None:

@@ -105,7 +105,9 @@ def test_group_aware_keeps_stored_groups_with_a_short_one_in_the_middle() -> Non
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize(
-    "settings", [{}, {"scales": "static"}, {"micro_block": 32}, {"order": "group_aware"}], ids=lambda s: str(s)
+    "settings",
+    [{}, {"scales": "static"}, {"scales": "block", "block_size": 48}, {"micro_block": 32}, {"order": "group_aware"}],
+    ids=lambda s: str(s),
 )
 def test_identity_hessian_equals_nearest_for_every_format(name: str, settings: dict[str, object]) -> None:
     weight, grid = weights(5, 64, seed=5), parse_format(name)

@@ -285,7 +285,7 @@ What the store already holds is skipped, so the same command goes on after an in
   bitlaw measure runs/tiny --store tiny.db --foreign gptq-w4=their-folder --of neox-397k@1221
   bitlaw measure checkpoints/ --store my.db --variant 'gptq int4_g32_sym order=activation' --evaluation wiki.txt
 
-GPTQ's options (gptq.NAME=VALUE): scales dynamic|static, damping, order none|activation, upstream quantized|full_precision,
+GPTQ's options (gptq.NAME=VALUE): scales dynamic|block|static, damping, order none|activation, upstream quantized|full_precision,
 within_block parallel|sequential, on_failure raise|nearest, block_size.""",
     arguments=_measure_arguments,
     run=_run_measure,

@@ -31,6 +31,7 @@ from bitlaw.store import Store, open_store
 from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
 from bitlaw.suites.checkpoint import load_causal_model
 from bitlaw.suites.foreign import ForeignFormat, read_config, read_foreign_format
+from bitlaw.suites.hqq_folder import HQQ_FILE, hqq_bytes, is_hqq_folder, load_hqq_model
 from bitlaw.suites.weights import folder_bytes, weights_sha256
 from bitlaw.sweep import Decoder
 from bitlaw.sweep.layers import LinearLayer, linear_layers
@@ -165,7 +166,7 @@ def foreign_variant(original: SuiteCheckpoint, model: ForeignModel) -> Variant:
             "name": model.name,
             "tool": described.tool,
             "tool_version": described.version,
-            "weights_sha256": weights_sha256(model.folder),
+            "weights_sha256": weights_sha256(model.folder, _other_files(model.folder)),
         },
     )
 
@@ -185,6 +186,11 @@ def _check_same_model(original: SuiteCheckpoint, folder: Path) -> None:
             f"The tokenizer in {folder} has another vocabulary than that of {original.described.model}, so the same "
             "text would not be the same tokens. Name the original it was made from."
         )
+
+
+def _other_files(folder: Path) -> tuple[Path, ...]:
+    """Return the weight files of a folder where they are not safetensors."""
+    return (folder / HQQ_FILE,) if is_hqq_folder(folder) else ()
 
 
 def _check_packages(described: ForeignFormat, folder: Path) -> None:
@@ -209,15 +215,7 @@ def _measure_one(
     dtype: str,
 ) -> tuple[Seen | None, Seen]:
     """Return what was seen of the original (None if it could not be scored) and of the quantized model."""
-    described = read_foreign_format(model.folder)
-    mapped = {"": device} if "accelerate" in described.packages else None
-    try:
-        foreign: Any = load_causal_model(model.folder, dtype, device_map=mapped)
-    except ImportError as error:
-        raise InputError(
-            f"Loading {model.folder} ({described.name}) needs another package: {str(error).splitlines()[0]}"
-        ) from error
-    foreign = (foreign if mapped else foreign.to(device)).eval()
+    foreign = _load(model.folder, dtype, device)
     threads = torch.get_num_threads()
     if device == "cpu" and original.described.parameters < SMALL_PARAMETERS:
         torch.set_num_threads(1)  # the same sums, in the same order, as in `measure`
@@ -238,6 +236,21 @@ def _measure_one(
         return None, Seen(state="failed", reason=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}")
     finally:
         torch.set_num_threads(threads)
+
+
+def _load(folder: Path, dtype: str, device: str) -> Any:
+    """Return the quantized model in evaluation mode. Raises InputError where a package is missing."""
+    described = read_foreign_format(folder)
+    mapped = {"": device} if "accelerate" in described.packages else None
+    try:
+        if is_hqq_folder(folder):
+            return load_hqq_model(folder, dtype, device).eval()
+        model: Any = load_causal_model(folder, dtype, device_map=mapped, absent=described.absent)
+    except ImportError as error:
+        raise InputError(
+            f"Loading {folder} ({described.name}) needs another package: {str(error).splitlines()[0]}"
+        ) from error
+    return (model if mapped else model.to(device)).eval()
 
 
 @torch.no_grad()
@@ -311,7 +324,7 @@ def _weights_seen(layers: Sequence[LinearLayer], foreign: Any) -> dict[str, Any]
 
 def _stored_bits(folder: Path, layers: Sequence[LinearLayer]) -> float | None:
     """Return the bits that the layers' tensors take in the files, biases apart, over their weights; None if not found."""
-    sizes = folder_bytes(folder)
+    sizes = hqq_bytes(folder) if is_hqq_folder(folder) else folder_bytes(folder)
     bits = 0
     for layer in layers:
         own = [n for name, n in sizes.items() if name.startswith(f"{layer.name}.") and name != f"{layer.name}.bias"]

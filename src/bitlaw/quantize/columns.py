@@ -117,20 +117,28 @@ def solve_columns(
     static: torch.Tensor | None = None,
     micro_block: int = 1,
     block_size: int = 128,
+    by_block: bool = False,
     drift: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the weight quantized column by column. weight [out, in] float32 -> [out, in].
 
     factor [in, in]: U, its columns in the arrangement's order. static [out, groups, p]: parameters of the stored groups;
-    None chooses them when a group's first column comes, from weights as updated so far. drift [in, in]: P of GPTAQ in the
-    same order, strictly upper: w_k += w_j P_jk beside the error's own move.
+    None chooses them when a group's first column comes, from weights as updated so far; `by_block` when its block of
+    block_size columns begins, for micro_block 1. drift [in, in]: P of GPTAQ in the same order, strictly upper:
+    w_k += w_j P_jk beside the error's own move.
     """
     # Columns as rows: a column is contiguous, and the update of later columns is one rank-1 product.
     rest = weight.T[arrangement.order].contiguous()
     group_stop = dict(arrangement.groups)
-    batches = blocks(units(arrangement.groups, micro_block), block_size)
+    if by_block:
+        batches = [
+            [(column, column + 1) for column in range(start, min(start + block_size, len(rest)))]
+            for start in range(0, len(rest), block_size)
+        ]
+    else:
+        batches = blocks(units(arrangement.groups, micro_block), block_size)
     ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
-    if micro_block == 1 and drift is None and serves(format, weight.device, ranges, group_stop):
+    if micro_block == 1 and drift is None and not by_block and serves(format, weight.device, ranges, group_stop):
         stack = Stack(rows=slice(0, len(weight)), format=format, static=static)
         done = solve_on_gpu(rest, factor, ranges, group_stop, [stack], arrangement.stored_group)
         return _stored(done, arrangement.order)
@@ -143,11 +151,17 @@ def solve_columns(
         block_drift = None if drift is None else drift[start:stop, start:stop]
         errors = torch.empty_like(block)
         before = torch.empty_like(block) if drift is not None else block
+        begun: dict[int, torch.Tensor] = {}
+        if by_block:  # every group that starts in the block, before any of its columns is touched
+            for first in [place for place in range(start, stop) if place in group_stop]:
+                begun[first] = format.parameters(rest[first : group_stop[first]].T.contiguous())
         for first, last in cells:
             a, b = first - start, last - start
             if last - first == 1:
                 if static is not None:
                     parameters = static[:, arrangement.stored_group[first]]
+                elif first in begun:
+                    parameters = begun[first]
                 elif first in group_stop:
                     parameters = format.parameters(rest[first : group_stop[first]].T.contiguous())
                 value = format.round(block[a].unsqueeze(-1), parameters).squeeze(-1)

@@ -1,12 +1,11 @@
 """GPTQ (Frantar et al., arXiv 2210.17323, algorithm 1): columns in order, each error moved to the columns after it.
 
 The loop itself is in columns.py. "GPTQ" is several algorithms. What differs between implementations is an option here
-and part of the record: scales from the group as updated so far (`dynamic`, the paper's code and AutoGPTQ) or from the
-original weights (`static`, llm-compressor), damping, the order of columns, micro-blocks, and where inputs come from
-(`CalibratedOptions`). With `order=activation`, dynamic groups are runs of the reordered columns (AutoGPTQ's desc_act) and
-static ones runs of the stored columns (llm-compressor's static actorder); with `group_aware` (GPTQModel) the groups are
-the stored ones either way. Inputs that were zero on every calibration token carry no weight: their columns are set to 0,
-as in the authors' code.
+and part of the record: where a group's scale is chosen from (`scales`), damping, the order of columns, micro-blocks, and
+where inputs come from (`CalibratedOptions`). With `order=activation`, groups chosen on the way are runs of the reordered
+columns (AutoGPTQ's desc_act) and static ones runs of the stored columns (llm-compressor's static actorder); with
+`group_aware` (GPTQModel) the groups are the stored ones either way. Inputs that were zero on every calibration token carry
+no weight: their columns are set to 0, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -30,8 +29,12 @@ DAMPING_GRID = tuple(10.0**exponent for exponent in range(-3, 5))
 
 @dataclass(frozen=True, kw_only=True)
 class GptqOptions(CalibratedOptions):
-    """Settings of GPTQ; `block_size` only sets how updates are batched.
+    """Settings of GPTQ; `block_size` only sets how updates are batched, unless scales is `block`.
 
+    scales         weights that a group's parameters are chosen from: `dynamic`, the group as updated so far (the article's
+                   "most current"); `block`, the group as it was before its block of `block_size` columns was begun (the
+                   authors' code, AutoGPTQ, GPTQModel; the same as dynamic where groups are whole blocks); `static`, the
+                   original weights (llm-compressor)
     damping_rule   `relative`: damping is a share of the mean diagonal of H; `absolute`: in squared input units, H being the
                    mean of x^T x; `search`: each layer takes the share of DAMPING_GRID with the least output error
                    tr(dW H dW^T), the smallest share where equal, and `damping` is not looked at
@@ -47,7 +50,7 @@ class GptqOptions(CalibratedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("scales", self.scales, ("dynamic", "static"))
+        require_choice("scales", self.scales, ("dynamic", "block", "static"))
         require_choice("order", self.order, ("none", "activation", "group_aware"))
         require_choice("damping_rule", self.damping_rule, ("relative", "absolute", "search"))
         if not (isinstance(self.damping, int | float) and math.isfinite(self.damping) and self.damping >= 0):
@@ -55,6 +58,11 @@ class GptqOptions(CalibratedOptions):
         require_whole("micro_block", self.micro_block, 1)
         if not isinstance(self.block_size, int) or self.block_size < 1:
             raise InputError(f"block_size={self.block_size} is not usable. Give a whole number of columns such as 128.")
+        if self.scales == "block" and self.micro_block > 1:
+            raise InputError(
+                f"scales='block' chooses scales before the columns that micro_block={self.micro_block} rounds at once. "
+                "Use scales='dynamic' or 'static', or micro_block=1."
+            )
 
 
 def gptq(weight: torch.Tensor, statistics: Statistics, format: Format, options: GptqOptions) -> torch.Tensor:
@@ -122,6 +130,7 @@ def _solve_damped(
         static=static,
         micro_block=options.micro_block,
         block_size=options.block_size,
+        by_block=options.scales == "block",
         drift=_drift(inputs, factor, order, alpha) if alpha else None,
     )
 

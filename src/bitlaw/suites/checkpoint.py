@@ -119,11 +119,15 @@ def read_family(folder: Path) -> str:
 
 
 def load_causal_model(
-    folder: Path, dtype: str | torch.dtype, *, device_map: Mapping[str, str] | None = None
+    folder: Path,
+    dtype: str | torch.dtype,
+    *,
+    device_map: Mapping[str, str] | None = None,
+    absent: Mapping[str, float] | None = None,
 ) -> PreTrainedModel:
     """Return the model of a folder as transformers loads it, quantized ones too; `device_map` needs accelerate.
 
-    Raises CheckpointError for weights that are not whole or not all there, ImportError where a package is missing.
+    absent: ends of the names of parameters that the files may lack -> the value such a parameter then has. Raises CheckpointError for weights that are not whole or not all there, ImportError where a package is missing.
     """
     import torch
     from safetensors import SafetensorError
@@ -148,6 +152,10 @@ def load_causal_model(
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+    for name in sorted(report["missing_keys"]):
+        for value in [value for end, value in (absent or {}).items() if name.endswith(end)][:1]:
+            model.get_parameter(name).data.fill_(value)  # transformers leaves it uninitialised
+            report["missing_keys"].remove(name)
     for what in ("missing_keys", "mismatched_keys"):
         if report[what]:
             names = sorted(str(key if isinstance(key, str) else key[0]) for key in report[what])

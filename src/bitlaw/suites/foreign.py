@@ -3,7 +3,7 @@
     GPTQ (v1, v2), AWQ      bits, group_size (-1: a row), sym / zero_point
     compressed-tensors      config_groups: num_bits, type, strategy, group_size, and those of the inputs
     bitsandbytes            load_in_4bit with nf4 or fp4, or load_in_8bit
-    HQQ                     quant_config.weight_quant_params: nbits, group_size
+    HQQ                     quant_config.weight_quant_params: nbits, group_size; or a qmodel.pt of the hqq package
     torchao                 the class of its configuration, such as Int8WeightOnlyConfig
 
 To add a tool: a function from its settings to a `Told`, and a line in `TOOLS` with what pip must install to load it.
@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bitlaw.errors import CheckpointError
+from bitlaw.suites.hqq_folder import hqq_settings, is_hqq_folder
 
 Settings = Mapping[str, Any]
 
@@ -34,10 +35,14 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """How a tool's settings are read, and the packages that load its checkpoints."""
+    """How a tool's settings are read, and the packages that load its checkpoints.
+
+    absent   ends of tensor names -> the value that stands for such a tensor where a checkpoint has none
+    """
 
     read: Callable[[Settings], Told]
     packages: str
+    absent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +63,17 @@ class ForeignFormat:
         """What pip must install to load it, empty where nobody knows."""
         return TOOLS[self.tool].packages if self.tool in TOOLS else ""
 
+    @property
+    def absent(self) -> Mapping[str, float]:
+        """Ends of tensor names that its checkpoints may lack, and what value they then have."""
+        return TOOLS[self.tool].absent if self.tool in TOOLS else {}
+
 
 def read_foreign_format(folder: Path) -> ForeignFormat:
     """Return how a folder says it was quantized. Raises CheckpointError for a config.json that cannot be read."""
     config = read_config(folder)
+    if is_hqq_folder(folder):
+        return ForeignFormat(tool="hqq", version="unknown", told=_hqq(hqq_settings(folder)))
     settings = config.get("quantization_config")
     if not settings:
         dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32")
@@ -175,7 +187,8 @@ def _plain(settings: Settings) -> Told:
 TOOLS: Mapping[str, Tool] = {
     "gptq": Tool(read=_gptq, packages="gptqmodel optimum"),
     "gptq_v2": Tool(read=_gptq, packages="gptqmodel optimum"),
-    "awq": Tool(read=_awq, packages="gptqmodel accelerate"),
+    # Where AWQ scaled no activation function, GPTQModel stores none of the scales that transformers divides by.
+    "awq": Tool(read=_awq, packages="gptqmodel accelerate", absent={".act.scales": 1.0, ".gelu_impl.scales": 1.0}),
     "compressed-tensors": Tool(read=_compressed_tensors, packages="compressed-tensors"),
     "bitsandbytes": Tool(read=_bitsandbytes, packages="bitsandbytes accelerate"),
     "hqq": Tool(read=_hqq, packages="hqq accelerate"),

@@ -113,12 +113,12 @@ def folder_bytes(folder: Path) -> Mapping[str, int]:
     return {name: stored.size_bytes for file in weight_files(folder) for name, stored in read_header(file).items()}
 
 
-def weights_sha256(folder: Path) -> str:
+def weights_sha256(folder: Path, files: tuple[Path, ...] = ()) -> str:
     """Return the SHA-256 over the weight files in the order of their names: what a checkpoint is, wherever it lies.
 
-    Kept in `.bitlaw-weights.json` beside them under size and modification time, when the folder can be written.
+    files: those of another kind than safetensors. Kept in `.bitlaw-weights.json` beside them under size and modification time, when the folder can be written.
     """
-    files = weight_files(folder)
+    files = files or weight_files(folder)
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     cache = folder / HASH_CACHE
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # no usable cache: hash the files
