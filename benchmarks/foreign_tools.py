@@ -8,6 +8,7 @@ Every tool quantizes the last checkpoint of the suite's largest model and saves 
 
 import argparse
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def gptqmodel(dtype: torch.dtype = torch.float32, backend: str = "", **settings:
     """GPTQModel in one of its methods and formats."""
 
     def make(original: str, ids: np.ndarray, out: str) -> None:
+        os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # it refuses to load a model with one
         from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
 
         config = QuantizeConfig(device="cpu", offload_to_disk=False, **settings)
@@ -155,8 +157,8 @@ OURS += ("nearest fp8_e4m3_row", "nearest nvfp4_k16", "hqq int4_g64", "hqq int3_
 
 def make(name: str, original: Path, ids: Path, out: Path) -> str:
     """Run one maker in a process of its own; return '' or why it failed, the last line of its traceback."""
-    command = [sys.executable, __file__, "make", name, str(original), str(ids), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(Path(__file__).resolve()), "make", name, str(original), str(ids), str(out)]
+    done = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)  # some write logs there
     if done.returncode == 0:
         return ""
     return next(line for line in reversed(done.stderr.splitlines()) if line.startswith("REASON "))[7:]

@@ -209,18 +209,8 @@ def same_values(ours: torch.Tensor, other: torch.Tensor, steps: torch.Tensor) ->
 
 def table(rows: Sequence[Compared]) -> str:
     """Markdown; QiD in 1e-3 nats per token."""
-    heads = (
-        "peer, setting",
-        "bitlaw",
-        "bits",
-        "QiD, bitlaw",
-        "as it is",
-        "same",
-        "float64",
-        "same",
-        "reversed",
-        "same",
-    )
+    compared = ("as it is", "float64", "by layer", "reversed")
+    heads = ["peer, setting", "bitlaw", "bits", "QiD, bitlaw", *(word for name in compared for word in (name, "same"))]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for r in rows:
         cells = [f"{r.match.peer}, {r.match.label}", f"`{r.match.line.format(bits=r.bits)}`", str(r.bits)]

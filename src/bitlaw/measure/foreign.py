@@ -243,9 +243,11 @@ def _load(folder: Path, dtype: str, device: str) -> Any:
     described = read_foreign_format(folder)
     mapped = {"": device} if "accelerate" in described.packages else None
     try:
+        model: Any
         if is_hqq_folder(folder):
-            return load_hqq_model(folder, dtype, device).eval()
-        model: Any = load_causal_model(folder, dtype, device_map=mapped, absent=described.absent)
+            model = load_hqq_model(folder, dtype, device)
+        else:
+            model = load_causal_model(folder, dtype, device_map=mapped, absent=described.absent)
     except ImportError as error:
         raise InputError(
             f"Loading {folder} ({described.name}) needs another package: {str(error).splitlines()[0]}"
