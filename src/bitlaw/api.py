@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         tokens_to_train,
         training_level,
     )
-    from bitlaw.predictor import predictor_predict, predictor_train
+    from bitlaw.predictor import frontier, predictor_evaluate, predictor_predict, predictor_train
     from bitlaw.report import report
     from bitlaw.store.opening import records
     from bitlaw.suites import suites
@@ -45,6 +45,8 @@ _WHERE = {
     "plan": "bitlaw.predict",
     "compare_laws": "bitlaw.predict",
     "law_show": "bitlaw.predict",
+    "frontier": "bitlaw.predictor",
+    "predictor_evaluate": "bitlaw.predictor",
     "predictor_predict": "bitlaw.predictor",
     "predictor_train": "bitlaw.predictor",
     "report": "bitlaw.report",
@@ -58,10 +60,12 @@ __all__ = [
     "demo",
     "fewest_bits",
     "fit",
+    "frontier",
     "law_show",
     "measure",
     "plan",
     "predict",
+    "predictor_evaluate",
     "predictor_predict",
     "predictor_train",
     "project",

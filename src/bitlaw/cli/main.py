@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bitlaw import __version__
-from bitlaw.cli import choices, models, numbers, questions, records
+from bitlaw.cli import choices, landscape, models, numbers, questions, records
 from bitlaw.cli.output import as_json
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import BitlawError, InputError
@@ -29,6 +29,8 @@ VERBS: tuple[Verb, ...] = (
     choices.PROJECT,
     choices.PLAN,
     choices.COMPARE_LAWS,
+    landscape.PREDICTOR,
+    landscape.FRONTIER,
     numbers.LAW,
     numbers.REPORT,
     models.SUITES,

@@ -13,6 +13,7 @@
     baselines.py     what must be beaten                              isotonic.py, metrics.py
     conformal.py     intervals from families left out                 saved.py           JSON, ranges, which data
     training.py, forecasting.py, evaluating.py, explaining.py         the public functions
+    budget.py        loss against bytes, best at each budget, whether GPTQ is worth it
 
 Importing loads numpy only; scikit-learn (extra `predictor`) when trees are grown, never when they are used. To add a
 predictor: an entry in kinds.py.
@@ -24,6 +25,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bitlaw.predictor.budget import Frontier, frontier
+    from bitlaw.predictor.evaluating import Evaluation, predictor_evaluate
+    from bitlaw.predictor.explaining import Importance, Waterfall, importances, waterfall
     from bitlaw.predictor.forecasting import Forecast, ModelForecast, predictor_predict
     from bitlaw.predictor.kinds import KINDS
     from bitlaw.predictor.known_formats import PAPER_FORMATS
@@ -33,8 +37,11 @@ if TYPE_CHECKING:
     from bitlaw.predictor.training import predictor_train, rows_of
 
 _WHERE = {
+    "Evaluation": "evaluating",
     "FEATURES": "rows",
     "Forecast": "forecasting",
+    "Frontier": "budget",
+    "Importance": "explaining",
     "KINDS": "kinds",
     "ModelForecast": "forecasting",
     "ModelRecords": "landscape",
@@ -43,12 +50,17 @@ _WHERE = {
     "Rows": "rows",
     "TARGETS": "rows",
     "TRAINING": "rows",
+    "Waterfall": "explaining",
     "collect": "landscape",
+    "frontier": "budget",
+    "importances": "explaining",
     "load_predictors": "saved",
+    "predictor_evaluate": "evaluating",
     "predictor_predict": "forecasting",
     "predictor_train": "training",
     "rows_of": "training",
     "tabulate": "rows",
+    "waterfall": "explaining",
 }
 
 __all__ = [
@@ -57,17 +69,25 @@ __all__ = [
     "PAPER_FORMATS",
     "TARGETS",
     "TRAINING",
+    "Evaluation",
     "Forecast",
+    "Frontier",
+    "Importance",
     "ModelForecast",
     "ModelRecords",
     "Predictors",
     "Rows",
+    "Waterfall",
     "collect",
+    "frontier",
+    "importances",
     "load_predictors",
+    "predictor_evaluate",
     "predictor_predict",
     "predictor_train",
     "rows_of",
     "tabulate",
+    "waterfall",
 ]
 
 

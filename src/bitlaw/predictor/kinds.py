@@ -90,12 +90,14 @@ KINDS: Mapping[str, Kind] = {
         summary="the loss stays what it was (GPTQ: what nearest left)",
         reads="nothing",
         targets=ALL,
+        by_target=True,
         **_baseline(baselines.nothing, baselines.unchanged),
     ),
     "format-mean": Kind(
         summary="the format's mean change over training models",
         reads="nothing",
         targets=ALL,
+        by_target=True,
         **_baseline(baselines.fit_format_mean, baselines.predict_format_mean),
     ),
     "isotonic": Kind(

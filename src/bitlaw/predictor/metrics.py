@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitlaw.predictor.curve import Array
 
@@ -41,7 +43,11 @@ def rank_correlation(a: Array, b: Array) -> float:
 
 
 def scores(
-    measured: Array, predicted: Array, low: Array | None = None, high: Array | None = None, groups: Array | None = None
+    measured: Array,
+    predicted: Array,
+    low: Array | None = None,
+    high: Array | None = None,
+    groups: NDArray[Any] | None = None,
 ) -> Scores:
     """Return the scores of predictions [n], with intervals [n] where given; groups [n] for `worst_r2`."""
     covered = width = math.nan

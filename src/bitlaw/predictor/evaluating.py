@@ -1,0 +1,261 @@
+"""`predictor_evaluate(source)`: every predictor and baseline on models it was not trained on, in one table.
+
+    leave-family    each family in turn is predicted by what was trained on the others; scores are over all of them
+    leave-largest   the largest model of every family is predicted by what was trained on the smaller ones
+    paper           gpt2, opt, bloom and llama train, gpt_neox and mpt are predicted (arXiv 2410.12119)
+
+Intervals are calibrated inside the training part (conformal.py), so coverage is of models nobody calibrated on either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitlaw.errors import InputError, UnknownName
+from bitlaw.predictor.conformal import calibrate
+from bitlaw.predictor.curve import Array
+from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of, predict_kind
+from bitlaw.predictor.metrics import Scores, scores
+from bitlaw.predictor.rows import TARGETS, Rows
+from bitlaw.predictor.training import Source, rows_of
+
+FITTED, HELD = ("bloom", "gpt2", "llama", "opt"), ("gpt_neox", "mpt")
+NONE = Scores(n=0, r2=math.nan, mae=math.nan, rank=math.nan)
+ABLATIONS: Mapping[str, str] = {
+    "forest-training": "forest",
+    "config": "config-no-tokens",
+    "zero-shot-training": "zero-shot",
+    "after-nearest-training": "after-nearest",
+}
+"""Kinds that read training tokens and learning-rate state -> the same kind without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Scores of one kind on one split and target; `failed` says why there are none. predicted, low, high, measured: [n], losses
+    minus the target's reference, in the order of `rows`."""
+
+    split: str
+    target: str
+    kind: str
+    scores: Scores
+    failed: str = ""
+    rows: NDArray[np.int64] | None = None
+    measured: Array | None = None
+    predicted: Array | None = None
+    low: Array | None = None
+    high: Array | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return scores as plain values, without the arrays."""
+        said = asdict(self.scores)
+        return {
+            "split": self.split,
+            "target": self.target,
+            "predictor": self.kind,
+            "reads": KINDS[self.kind].reads,
+            "baseline": KINDS[self.kind].baseline,
+            **said,
+            "failed": self.failed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """All results, and what they were made from."""
+
+    results: tuple[Result, ...]
+    level: float
+    families: tuple[str, ...]
+    models: int
+    rows: int
+    left_out: Mapping[str, int]
+    digest: str
+    table: Rows
+
+    def find(self, split: str, target: str, kind: str) -> Result:
+        """Return one result. Raises InputError if it was not asked for."""
+        for one in self.results:
+            if (one.split, one.target, one.kind) == (split, target, kind):
+                return one
+        raise InputError(f"{kind} was not evaluated on {split} of {target}.")
+
+    def best(self, split: str, target: str, *, baseline: bool | None = None) -> Result:
+        """Return the result with the highest R2 (baseline: only among baselines, or only among the others)."""
+        found = [
+            one
+            for one in self.results
+            if (one.split, one.target) == (split, target)
+            and not one.failed
+            and baseline in (None, KINDS[one.kind].baseline)
+            and math.isfinite(one.scores.r2)
+        ]
+        if not found:
+            raise InputError(f"Nothing was evaluated on {split} of {target}.")
+        return max(found, key=lambda one: one.scores.r2)
+
+    def ablation(self) -> list[dict[str, Any]]:
+        """Return what training tokens and learning-rate state add: R2 and MAE with and without, for each split and target."""
+        found = []
+        for one in self.results:
+            other = ABLATIONS.get(one.kind)
+            for bare in self.results if other else ():
+                if (bare.split, bare.target, bare.kind) == (one.split, one.target, other) and not (
+                    one.failed or bare.failed
+                ):
+                    found.append(
+                        {
+                            "split": one.split,
+                            "target": one.target,
+                            "predictor": other,
+                            "r2_without": bare.scores.r2,
+                            "r2_with": one.scores.r2,
+                            "mae_without": bare.scores.mae,
+                            "mae_with": one.scores.mae,
+                        }
+                    )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        named = ("level", "models", "rows", "digest")
+        return {
+            **{name: getattr(self, name) for name in named},
+            "families": list(self.families),
+            "left_out": dict(self.left_out),
+            "results": [one.to_dict() for one in self.results],
+            "ablation": self.ablation(),
+        }
+
+
+def predictor_evaluate(
+    source: Source | Rows,
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    targets: Sequence[str] = ("gptq_change", "gptq_loss", "gptq_qid", "nearest_qid"),
+    splits: Sequence[str] = ("leave-family", "leave-largest", "paper"),
+    level: float = 0.9,
+    seed: int = 0,
+    said: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Return scores of kinds on splits. source: a store, a .parquet export, measurements, or their feature table.
+
+    A kind that cannot be fitted (unknown training tokens, no scikit-learn) has its reason in place of scores. said: told
+    each split and kind as it begins. Raises InputError for fewer than three families: one is left out, and of those that
+    remain one more for the intervals.
+    """
+    rows = source if isinstance(source, Rows) else rows_of(source)
+    for target in targets:
+        if target not in TARGETS:
+            raise UnknownName("target", target, TARGETS)
+    families = np.unique(rows.family).tolist()
+    if len(families) < 3:
+        raise InputError(
+            f"An evaluation leaves a family out and calibrates on two or more; here are {len(families)} ({', '.join(families)}). Add families."
+        )
+    results: list[Result] = []
+    for split in splits:
+        parts = list(_parts(rows, split))
+        for name in kinds:
+            if said:
+                said(f"{split}: {name}")
+            results += _judged(rows, split, parts, name, targets, level, seed)
+    return Evaluation(
+        results=tuple(results),
+        level=level,
+        families=tuple(families),
+        models=len(rows.models),
+        rows=len(rows),
+        left_out=dict(rows.left_out),
+        digest=rows.digest,
+        table=rows,
+    )
+
+
+Part = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def _parts(rows: Rows, split: str) -> Iterator[Part]:
+    """Yield (training mask, held-out mask) of a split."""
+    if split == "leave-family":
+        for family in np.unique(rows.family):
+            yield rows.family != family, rows.family == family
+    elif split == "leave-largest":
+        held = np.zeros(len(rows), dtype=bool)
+        for family in np.unique(rows.family):
+            mine = rows.family == family
+            held |= mine & (rows["parameters"] == rows["parameters"][mine].max())
+        for family in np.unique(rows.family):
+            if not ((rows.family == family) & ~held).any():
+                raise InputError(
+                    f"Family {family} has models of one size only: none is left to train on when the largest is left out."
+                )
+        yield ~held, held
+    elif split == "paper":
+        fitted, held = np.isin(rows.family, FITTED), np.isin(rows.family, HELD)
+        missing = [name for name in (*FITTED, *HELD) if name not in rows.family]
+        if missing:
+            raise InputError(
+                f"The paper's split needs the families {', '.join((*FITTED, *HELD))}; {', '.join(missing)} are missing."
+            )
+        yield fitted, held
+    else:
+        raise UnknownName("split", split, ("leave-family", "leave-largest", "paper"))
+
+
+def _judged(
+    rows: Rows, split: str, parts: Sequence[Part], name: str, targets: Sequence[str], level: float, seed: int
+) -> list[Result]:
+    """Return the results of one kind on every target; where the loss is learned, readings of it share their fits."""
+    found: list[Result] = []
+    losses: dict[str, tuple[Array, Array]] = {}
+    for target in targets:
+        if target not in kind_of(name).targets:
+            continue
+        group = target if KINDS[name].by_target else target.split("_")[0]
+        try:
+            if group not in losses:
+                losses[group] = _predicted(rows, parts, name, target, level, seed)
+        except InputError as error:
+            found.append(Result(split=split, target=target, kind=name, scores=NONE, failed=str(error)))
+            continue
+        found.append(_result(rows, split, name, target, *losses[group]))
+    return found
+
+
+def _predicted(
+    rows: Rows, parts: Sequence[Part], name: str, target: str, level: float, seed: int
+) -> tuple[Array, Array]:
+    """Return the predicted loss of each held-out row and half its interval, [n]; NaN where a row was never held out."""
+    loss, half = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    for train, held in parts:
+        seen, new = rows.take(train), rows.take(held)
+        state = fit_kind(name, seen, target, seed=seed)
+        loss[held] = predict_kind(name, state, new, target)
+        intervals = calibrate(name, seen, target, seed=seed, unseen=False)
+        half[held] = intervals.half_width(loss[held] - new["baseline_loss"], level)
+    return loss, half
+
+
+def _result(rows: Rows, split: str, name: str, target: str, loss: Array, half: Array) -> Result:
+    held = np.flatnonzero(np.isfinite(loss))
+    predicted = (loss - rows.reference(target))[held]
+    measured, width = rows.target(target)[held], half[held]
+    low, high = predicted - width, predicted + width
+    return Result(
+        split=split,
+        target=target,
+        kind=name,
+        scores=scores(measured, predicted, low, high, groups=rows.family[held]),
+        rows=held,
+        measured=measured,
+        predicted=predicted,
+        low=low,
+        high=high,
+    )
