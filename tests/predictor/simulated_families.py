@@ -93,6 +93,9 @@ def _model(family, size, formats, generator, noise, probes, along, methods) -> l
 
     found = [record(Variant(), None, None, 0.2)]
     for seed in (0, 1, 2) if probes else ():
+        options = {"snr_db": 30.0, "seed": seed, "layers": "all", "taylor": True}
+        found.append(record(Variant(method="perturb_random", options=options), 30.0, 30.0, 0.1))
+    for seed in (0, 1, 2) if probes else ():
         for snr in GRID_DB:
             options = {"snr_db": snr, "seed": seed, "layers": "all"}
             shift = 0.1 * float(generator.standard_normal())
@@ -112,7 +115,8 @@ def _model(family, size, formats, generator, noise, probes, along, methods) -> l
             for db in (-1.0, 1.0):
                 options = {"along": direction, "offset_db": db}
                 at = effective_db(direction, sqnr) + db
-                found.append(record(Variant(method="perturb_along", options=options, **of_format), at, sqnr + db, 0.1))
+                shown = sqnr + db - (1.4 if direction == "gptq" else 0.0)
+                found.append(record(Variant(method="perturb_along", options=options, **of_format), at, shown, 0.1))
     return found
 
 
@@ -121,6 +125,10 @@ def measurement(checkpoint, variant, base, changed, sqnr, seconds) -> Measuremen
     t = np.full(len(base), TOKENS)
     d = changed - base
     none = variant.method == "none"
+    norm = 0.02 * checkpoint.parameters**0.5
+    further = {"weight_norm": norm}
+    if variant.options.get("taylor"):
+        further |= {"gradient_along": 0.01 / norm, "curvature_along": 2.0 * WINDOWS / norm**2}
     stored = facts(variant.format).bits_per_weight if variant.format != "none" else 16.0
     seen = Seen(
         windows=len(t), tokens_scored=int(t.sum()), tokens_squared=float(t @ t), nats=float(changed.sum()),
@@ -128,6 +136,7 @@ def measurement(checkpoint, variant, base, changed, sqnr, seconds) -> Measuremen
         difference_squared=float(d @ d), difference_tokens=float(d @ t), kl_nats=float(abs(d.sum())),
         agreements=int(t.sum()), bytes_scored=20_000, quantized_layers=0 if none else 8,
         quantized_parameters=0 if none else checkpoint.parameters, bits_per_weight=stored, sqnr_db=sqnr,
+        **{name: value for name, value in further.items() if name in Seen.__dataclass_fields__},
     )  # fmt: skip
     asked = Asked(
         checkpoint=checkpoint,

@@ -7,7 +7,7 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.predictor import PAPER_FORMATS, Rows, collect, tabulate
-from bitlaw.predictor.known_formats import canonical_name, facts
+from bitlaw.predictor.known_formats import canonical_name, facts, snr_at
 from bitlaw.records import Measurement
 from tests.predictor.simulated_families import effective_db, planted, simulate
 
@@ -15,9 +15,18 @@ from tests.predictor.simulated_families import effective_db, planted, simulate
 def test_names_say_what_formats_say() -> None:
     from bitlaw.formats import bits_per_weight, canonical, parse_format
 
-    for name in (*PAPER_FORMATS, "int4_g128", "int3_g16_sym_mse", "nf4_g64", "nvfp4_k16", "mxfp4_e1m2_k32_even"):
+    for name in (
+        *PAPER_FORMATS,
+        "int4_g128",
+        "int3_g16_sym_mse",
+        "nf4_g64",
+        "nvfp4_k16",
+        "mxfp4_e1m2_k32_even",
+        "mxfp4_e1m2_k64_short",
+        "mxint3_k32_short_rceil",
+    ):
         assert canonical_name(name) == canonical(name)
-        if name.endswith("_even"):
+        if name.endswith(("_even", "_rceil")):
             continue
         known, format = facts(name), parse_format(canonical(name))
         assert (known.bits, known.block) == (format.bits, format.group_size)
@@ -31,6 +40,13 @@ def test_gaussian_noise_is_that_of_the_paper_s_figure_8() -> None:
             assert facts(f"{element}_k{block}").gaussian_db == pytest.approx(value, abs=0.1)
     assert facts("mxfp6_e3m2_k32").exponent_bits == 3
     assert facts("mxfp4_e1m2_k32").name == "mxint4_k32"
+
+
+def test_blocks_longer_than_a_row_are_as_long_as_the_row() -> None:
+    assert snr_at("mxint4_k128", 64) == facts("mxint4_k64").gaussian_db
+    assert facts("mxint4_k64").gaussian_db < snr_at("mxint4_k128", 45) < facts("mxint4_k32").gaussian_db
+    assert snr_at("mxint4_k16", 45) == facts("mxint4_k16").gaussian_db
+    assert snr_at("nf4_row", 45) == facts("nf4_row").gaussian_db
 
 
 def test_one_row_a_model_and_distinct_format(rows: Rows) -> None:

@@ -209,7 +209,12 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit", action="append", default=[], help="a fit written by `bitlaw fit --out`; may be given several times"
     )
-    parser.add_argument("--out", default="report.html", help="the HTML file to write (default: report.html)")
+    parser.add_argument("--out", help="the HTML file to write (default: report.html); with --figures, the folder")
+    parser.add_argument(
+        "--figures",
+        choices=("xu2024",),
+        help="instead: every figure of a paper, as PNG and one page (xu2024: arXiv 2410.12119)",
+    )
     parser.add_argument("--title", default="", help="title of the page")
 
 
@@ -217,22 +222,44 @@ def _run_report(given: argparse.Namespace) -> Any:
     from bitlaw.fit.result import Fit
     from bitlaw.report import report
 
+    if given.figures:
+        return _draw_figures(given)
     fits = [Fit.from_json(Path(name)) for name in given.fit]
     settings = {"title": given.title} if given.title else {}
-    return {"report": str(report(given.store, given.out, fits=fits or None, **settings))}
+    return {"report": str(report(given.store, given.out or "report.html", fits=fits or None, **settings))}
+
+
+def _draw_figures(given: argparse.Namespace) -> Any:
+    from bitlaw.report.xu2024 import draw
+
+    if given.fit or given.title:
+        raise InputError("--figures draws a paper's figures: --fit and --title do not go with it.")
+    drawn = draw(given.store, given.out or "figures")
+    figures = {name: str(path) for name, path in drawn.figures.items()}
+    return {"report": str(drawn.page), "figures": figures, "absent": dict(drawn.absent)}
+
+
+def _report_text(data: dict[str, Any]) -> str:
+    lines = [f"report written: {data['report']}"]
+    if "figures" in data:
+        lines.append(f"figures: {', '.join(data['figures'])}")
+        lines += [f"missing: figure {name}, {why}" for name, why in data["absent"].items()]
+    return "\n".join(lines)
 
 
 REPORT = Verb(
     name="report",
     summary="write one self-contained HTML page of what was measured and fitted",
     teach="""\
-Without --fit the unified law is fitted to each method of the store.
+Without --fit the unified law is fitted to each method of the store. --figures draws all thirteen figures of arXiv 2410.12119
+from baselines, probes, nearest and GPTQ of several families; a figure whose measurements are missing is named.
 
   bitlaw report --store tiny.db --out report.html
-  bitlaw report --store tiny.db --fit gptq.json --out report.html""",
+  bitlaw report --store tiny.db --fit gptq.json --out report.html
+  bitlaw report --store families.parquet --figures xu2024 --out figures""",
     arguments=_report_arguments,
     run=_run_report,
-    text=lambda data: f"report written: {data['report']}",
+    text=_report_text,
 )
 
 

@@ -173,7 +173,7 @@ def rows_for(model: ModelRecords, names: Sequence[str], curve: Curve | None) -> 
         found.append(
             {
                 **model_columns(model),
-                **format_columns(known),
+                **format_columns(known, model),
                 "sqnr_db": nearest.seen.sqnr_db if nearest and nearest.seen.sqnr_db is not None else math.nan,
                 "nearest_loss": nearest.loss if nearest else math.nan,
                 "slope": model.slope("nearest", name),

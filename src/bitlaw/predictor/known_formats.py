@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
+from bitlaw.errors import UnknownName
 from bitlaw.predict.grids import grid
 
 PAPER_ELEMENTS = (
@@ -31,6 +34,8 @@ PAPER_FORMATS = tuple(f"{element}_k{block}" for element in PAPER_ELEMENTS for bl
 _ONE_EXPONENT_BIT = re.compile(r"mxfp(\d+)_e1m\d+(_k.*)")
 _EXPONENT = re.compile(r"_e(\d+)m\d+")
 _BLOCK = re.compile(r"_[kg](\d+)")
+_SHORT = re.compile(r"(_[kg]\d+)_short(_.*)?$")
+_BLOCKS = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +55,33 @@ class FormatFacts:
 
 
 def canonical_name(name: str) -> str:
-    """Return the one name of a format: mxfp4_e1m2_k32 has the values of mxint4_k32 (docs/formats.md)."""
-    match = _ONE_EXPONENT_BIT.fullmatch(name)
-    return f"mxint{match[1]}{match[2]}" if match else name
+    """Return the one name of a format: mxfp4_e1m2_k32 has the values of mxint4_k32, and mxint4_k32_short too (docs/formats.md)."""
+    whole = _SHORT.sub(r"\1\2", name)
+    match = _ONE_EXPONENT_BIT.fullmatch(whole)
+    return f"mxint{match[1]}{match[2]}" if match else whole
+
+
+def snr_at(name: str, block: float) -> float:
+    """Return the SNR of a format on Gaussian weights, dB, where rows are so short that only `block` weights share a scale.
+
+    Interpolated in log(block) among the blocks of the element that are known; beyond them the nearest one's.
+    """
+    own = facts(name)
+    if not own.block or block >= own.block:
+        return own.gaussian_db
+    known = [found for size in _BLOCKS if (found := _sibling(own, size)) is not None]
+    if not known:
+        return own.gaussian_db
+    return float(
+        np.interp(math.log2(max(block, 1.0)), [math.log2(f.block) for f in known], [f.gaussian_db for f in known])
+    )
+
+
+def _sibling(own: FormatFacts, block: int) -> FormatFacts | None:
+    try:
+        return facts(_BLOCK.sub(lambda m: m[0].replace(m[1], str(block)), own.name, count=1))
+    except UnknownName:
+        return None
 
 
 @lru_cache(maxsize=512)

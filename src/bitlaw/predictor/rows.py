@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bitlaw.errors import InputError
 from bitlaw.predictor.curve import Array, Curve
-from bitlaw.predictor.known_formats import FormatFacts, facts
+from bitlaw.predictor.known_formats import PAPER_FORMATS, FormatFacts, canonical_name, facts, snr_at
 from bitlaw.predictor.landscape import ModelRecords
 from bitlaw.records import Checkpoint
 
@@ -107,8 +107,12 @@ class Rows:
         return hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest()[:16]
 
 
-def tabulate(models: Iterable[ModelRecords], *, need_gptq: bool = True) -> Rows:
+def tabulate(
+    models: Iterable[ModelRecords], *, need_gptq: bool = True, formats: Collection[str] = PAPER_FORMATS
+) -> Rows:
     """Return the table of every model and distinct format with a nearest point (and, unless told otherwise, a GPTQ point).
+
+    formats: those that count, by any of their names; empty: all.
 
     The slope is that along the nearest direction; where it was not probed, that of the random curve at the same SNR.
     Raises InputError, saying which probes are missing, when no row is left.
@@ -117,10 +121,14 @@ def tabulate(models: Iterable[ModelRecords], *, need_gptq: bool = True) -> Rows:
     curves: dict[str, Curve | None] = {}
     keys: set[str] = set()
     left_out: Counter[str] = Counter()
+    wanted = {canonical_name(name) for name in formats}
     for model in models:
         curves[model.name] = curve = _curve(model, left_out)
         for method, name in model.points:
             if method != "nearest":
+                continue
+            if wanted and name not in wanted:
+                left_out["rows of other formats than the table's"] += 1
                 continue
             row, reason = _row(model, name, curve, need_gptq=need_gptq)
             if reason:
@@ -166,16 +174,25 @@ def training_state(checkpoint: Checkpoint) -> tuple[float, float]:
     return float(checkpoint.tokens or math.nan), rate / peak if rate is not None and peak else math.nan
 
 
-def format_columns(known: FormatFacts) -> dict[str, Any]:
-    """Return the columns that a format's name gives."""
+def format_columns(known: FormatFacts, model: ModelRecords) -> dict[str, Any]:
+    """Return the columns that a format's name gives; its SNR is that of the blocks which fit the model's rows."""
     return {
         "format": known.name,
         "element": known.element,
         "bits": known.bits,
         "exponent_bits": float(known.exponent_bits),
         "block": float(known.block),
-        "gaussian_db": known.gaussian_db,
+        "gaussian_db": snr_at(known.name, row_length(model)),
     }
+
+
+def row_length(model: ModelRecords) -> float:
+    """Return about how many weights a row of the model's layers has: sqrt(parameters a layer / 2.5); infinite if unknown.
+
+    Only narrow networks care, whose rows are shorter than the formats' blocks.
+    """
+    layers = model.quantized_layers
+    return math.sqrt(model.quantized_parameters / layers / 2.5) if layers else math.inf
 
 
 def model_columns(model: ModelRecords) -> dict[str, Any]:
@@ -213,7 +230,7 @@ def _row(model: ModelRecords, name: str, curve: Curve | None, *, need_gptq: bool
     stored = nearest.seen.bits_per_weight
     return {
         **model_columns(model),
-        **format_columns(known),
+        **format_columns(known, model),
         "sqnr_db": nearest.seen.sqnr_db,
         "nearest_loss": nearest.loss,
         "nearest_se": nearest.qid_se,

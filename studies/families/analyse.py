@@ -1,0 +1,153 @@
+"""Records of the families suite -> the tables and figures of docs/predictor.md and docs/frontier.md, and the predictor that ships.
+
+    python studies/families/analyse.py families.parquet            # one file or several; needs bitlaw[predictor]
+
+Writes: between the marks of both pages; docs/figures/xu2024-*.png; src/bitlaw/data/predictor.json.gz; and into --out the
+evaluation as JSON and the figures' HTML page. Everything is read from the records; the same records give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tables
+
+from bitlaw.predictor import collect, frontier, importances, predictor_evaluate, predictor_train, tabulate, waterfall
+from bitlaw.predictor.budget import last_checkpoints
+from bitlaw.predictor.kinds import fit_kind
+from bitlaw.predictor.landscape import ModelRecords
+from bitlaw.predictor.saved import SHIPPED
+from bitlaw.records import Measurement
+from bitlaw.report.xu2024 import draw
+from bitlaw.report.xu2024.predictions import TARGET, shown_row, split_rows
+from bitlaw.store import read_parquet
+
+ROOT = Path(__file__).parent.parent.parent
+BEGIN, END = "<!-- results: studies/families/analyse.py -->", "<!-- end of results -->"
+SHIPPED_KINDS = ("zero-shot", "after-nearest", "config", "config-no-tokens")
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def read(paths: Sequence[str]) -> list[Measurement]:
+    """Return the measurements of all files, each once."""
+    found = {m.key: m for path in paths for m in read_parquet(path)}
+    return list(found.values())
+
+
+def predictor_page(measurements: Sequence[Measurement], models: Sequence[ModelRecords], out: Path) -> str:
+    """Return the results of docs/predictor.md."""
+    rows = tabulate(models)
+    judged = predictor_evaluate(rows, said=say)
+    (out / "evaluation.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
+    say("importances")
+    found = importances(rows, TARGET)
+    train, test = split_rows(models)
+    one = waterfall(fit_kind("forest", train, TARGET), test, shown_row(test), TARGET)
+    say("predictor that ships")
+    predictor_train(measurements, kinds=SHIPPED_KINDS).save(SHIPPED)
+    base = models[0].baseline
+    devices = sorted({m.made.device for m in measurements})
+    conditions = (
+        f"{len(models)} networks, {len(rows)} rows of model and format; scored on {base.seen.tokens_scored:,} tokens of "
+        f"{base.asked.evaluation.name} ({base.seen.windows} windows); measured on {', '.join(devices)}; digest of the measurements "
+        f"behind the table {rows.digest}."
+    )
+    left = "".join(f"\n- left out: {n} {why}" for why, n in rows.left_out.items())
+    parts = [
+        "## Results",
+        conditions + left,
+        tables.suite_table(models),
+        "\n".join(f"- {line}" for line in tables.claims(judged)),
+    ]
+    for split, words in tables.SPLITS.items():
+        parts += [f"### {words}", tables.scores_table(judged, split)]
+    parts += [
+        "Baselines are in italics. MAE and intervals in nats per token; rank: Spearman; covered: share of rows inside their interval.",
+        "### The other reading: the loss after GPTQ itself",
+        "It looks better because models differ in their loss before: no change at all explains much of it.",
+        tables.loss_table(judged),
+        "### Coverage of each left-out family",
+        tables.coverage_by_family(judged),
+        "### Do training tokens and learning-rate state help?",
+        tables.ablation_table(judged),
+        "### What the forest reads",
+        tables.importance_table(found),
+        "One prediction apart (change of the loss by GPTQ, nats):",
+        tables.waterfall_text(one),
+        "### Noise of formats",
+        tables.duplicates_said(),
+        "\n".join(f"- {line}" for line in tables.noise_said(models)),
+        "### What it costs",
+        tables.cost_said(models),
+    ]
+    return "\n\n".join(parts)
+
+
+def figures_part(source: Sequence[Measurement], out: Path) -> str:
+    """Draw the paper's figures and return them as Markdown."""
+    folder = ROOT / "docs" / "figures"
+    drawn = draw(source, folder)
+    (out / drawn.page.name).write_text(drawn.page.read_text(encoding="utf-8"), encoding="utf-8")
+    drawn.page.unlink()
+    shown = [f"![Figure {name}](figures/{path.name})" for name, path in drawn.figures.items()]
+    missing = [f"Figure {name} is missing: {why}." for name, why in drawn.absent.items()]
+    head = "## The paper's figures from these measurements\n\n`bitlaw report --store families.parquet --figures xu2024 --out figures` draws them."
+    return "\n\n".join([head, *shown, *missing])
+
+
+def frontier_page(measurements: Sequence[Measurement]) -> str:
+    """Return the results of docs/frontier.md."""
+    whole, blocks = frontier(measurements), frontier(measurements, embeddings=False)
+    parts = ["## Results of the families suite"]
+    for found, words in ((whole, "with embeddings and head"), (blocks, "without embeddings")):
+        parts += [f"### Bytes {words}", tables.members_said(found), tables.frontier_table(found)]
+    parts += ["### Best within a budget (with embeddings)", tables.budget_table(whole)]
+    parts += [
+        "### Is GPTQ worth running?",
+        f"Verdicts over models; it must save {whole.least:g} nats, and its whole {whole.level:.0%} interval must.",
+        tables.worth_table(whole),
+    ]
+    return "\n\n".join(parts)
+
+
+def put(page: Path, results: str) -> None:
+    """Replace what stands between the marks of a page, or add it at its end."""
+    text = page.read_text(encoding="utf-8")
+    block = f"{BEGIN}\n\n{results}\n\n{END}\n"
+    start, end = text.find(BEGIN), text.find(END)
+    page.write_text(
+        f"{text.rstrip()}\n\n{block}" if start < 0 else text[:start] + block + text[end + len(END) + 1 :],
+        encoding="utf-8",
+    )
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", nargs="+", help=".parquet files of measurements (plans grid and grid-more)")
+    parser.add_argument(
+        "--out", default="runs/families-analysis", help="folder for the evaluation as JSON and the page of figures"
+    )
+    given = parser.parse_args()
+    out = Path(given.out)
+    out.mkdir(parents=True, exist_ok=True)
+    measurements = read(given.records)
+    models = last_checkpoints(collect(measurements))
+    say(f"{len(measurements)} measurements, {len(models)} networks")
+    results = predictor_page(measurements, models, out)
+    say("figures")
+    put(ROOT / "docs" / "predictor.md", results + "\n\n" + figures_part(measurements, out))
+    put(ROOT / "docs" / "frontier.md", frontier_page(measurements))
+    say("docs/predictor.md and docs/frontier.md written")
+
+
+if __name__ == "__main__":
+    main()
