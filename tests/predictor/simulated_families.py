@@ -136,7 +136,7 @@ def measurement(checkpoint, variant, base, changed, sqnr, seconds) -> Measuremen
         difference_squared=float(d @ d), difference_tokens=float(d @ t), kl_nats=float(abs(d.sum())),
         agreements=int(t.sum()), bytes_scored=20_000, quantized_layers=0 if none else 8,
         quantized_parameters=0 if none else checkpoint.parameters, bits_per_weight=stored, sqnr_db=sqnr,
-        **{name: value for name, value in further.items() if name in Seen.__dataclass_fields__},
+        **further,
     )  # fmt: skip
     asked = Asked(
         checkpoint=checkpoint,

@@ -300,7 +300,7 @@ def weight_norms(models: Sequence[ModelRecords]) -> Sheet:
 def weight_norm(model: ModelRecords) -> float:
     """Return |w| of all quantized weights; 0 where it was not recorded."""
     every = [model.baseline, *model.points.values(), *model.random]
-    return max((float(getattr(m.seen, "weight_norm", None) or 0.0) for m in every), default=0.0)
+    return max((m.seen.weight_norm for m in every if m.seen.weight_norm is not None), default=0.0)
 
 
 def norm_exponents(models: Sequence[ModelRecords]) -> dict[str, float]:
