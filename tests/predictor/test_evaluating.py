@@ -87,3 +87,10 @@ def test_importances_and_waterfalls_of_a_forest(rows: Rows) -> None:
         assert one.values["bits"] == small["bits"][index]
     with pytest.raises(InputError, match="no trees"):
         waterfall(fit_kind("zero-shot", small, "gptq_qid"), small, 0, "gptq_qid", kind="zero-shot")
+
+
+def test_noise_of_measurements_limits_what_the_truth_would_score(judged: Evaluation, rows: Rows) -> None:
+    error = np.hypot(rows["gptq_se"], rows["nearest_se"])
+    expected = 1 - np.mean(error**2) / np.var(rows.target("gptq_change"))
+    assert judged.ceiling("leave-family", "gptq_change") == pytest.approx(expected)
+    assert 0.99 < expected < 1

@@ -105,4 +105,4 @@ def test_probes_of_some_layers_are_no_points_of_the_curve() -> None:
     )
     model = collect([*found, layered])[0]
     assert [where for where, _ in model.layers] == ["layers.0"]
-    assert len(model.random) == 54
+    assert len(model.random) == 3 * 19  # 18 distances and the Taylor probe, three directions

@@ -66,7 +66,7 @@ def _value(log_rise: float, z: Array) -> Array:
 def _phi(rows: Rows, *, training: bool) -> Array:
     snr, size = rows["gaussian_db"] / 10.0, np.log10(rows["parameters"])
     block = np.log2(np.maximum(rows["block"], 1.0))
-    columns = [snr, snr**2, size, size * snr, block, (rows["exponent_bits"] > 0).astype(float)]
+    columns = [snr, snr**2, size, size * snr, block, (rows["exponent_bits"] > 0).astype(float), rows["later"]]
     if training:
         tokens = np.log10(rows["tokens"] / rows["parameters"])
         if not np.all(np.isfinite(tokens)):

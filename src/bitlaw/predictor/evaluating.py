@@ -21,7 +21,7 @@ from bitlaw.errors import InputError, UnknownName
 from bitlaw.predictor.conformal import calibrate
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of, predict_kind
-from bitlaw.predictor.metrics import Scores, scores
+from bitlaw.predictor.metrics import Scores, ceiling, scores
 from bitlaw.predictor.rows import TARGETS, Rows
 from bitlaw.predictor.training import Source, rows_of
 
@@ -100,6 +100,13 @@ class Evaluation:
             raise InputError(f"Nothing was evaluated on {split} of {target}.")
         return max(found, key=lambda one: one.scores.r2)
 
+    def ceiling(self, split: str, target: str) -> float:
+        """Return the R2 that noise of the measurements leaves: what the true losses of the held-out rows would score."""
+        one = next((r for r in self.results if (r.split, r.target) == (split, target) and r.rows is not None), None)
+        if one is None or one.rows is None or one.measured is None:
+            return math.nan
+        return ceiling(one.measured, self.table.target_error(target)[one.rows])
+
     def ablation(self) -> list[dict[str, Any]]:
         """Return what training tokens and learning-rate state add: R2 and MAE with and without, for each split and target."""
         found = []
@@ -130,6 +137,10 @@ class Evaluation:
             "families": list(self.families),
             "left_out": dict(self.left_out),
             "results": [one.to_dict() for one in self.results],
+            "ceilings": [
+                {"split": split, "target": target, "r2": self.ceiling(split, target)}
+                for split, target in dict.fromkeys((one.split, one.target) for one in self.results)
+            ],
             "ablation": self.ablation(),
         }
 

@@ -176,6 +176,7 @@ def rows_for(model: ModelRecords, names: Sequence[str], curve: Curve | None) -> 
                 **format_columns(known, model),
                 "sqnr_db": nearest.seen.sqnr_db if nearest and nearest.seen.sqnr_db is not None else math.nan,
                 "nearest_loss": nearest.loss if nearest else math.nan,
+                "nearest_se": nearest.qid_se if nearest else math.nan,
                 "slope": model.slope("nearest", name),
                 "bits_per_weight": known.bits_per_weight,
             }

@@ -34,6 +34,12 @@ def r2(measured: Array, predicted: Array) -> float:
     return 1.0 - float(np.sum((measured - predicted) ** 2)) / total if total > 0 else math.nan
 
 
+def ceiling(measured: Array, error: Array) -> float:
+    """Return the R2 that the truth itself would reach: 1 - mean squared error of measurement / variance; NaN where y is constant."""
+    total = float(np.var(measured))
+    return 1.0 - float(np.mean(np.nan_to_num(error) ** 2)) / total if total > 0 else math.nan
+
+
 def rank_correlation(a: Array, b: Array) -> float:
     """Return Spearman's correlation, ties at their mean rank; NaN where either is constant."""
     from scipy.stats import rankdata

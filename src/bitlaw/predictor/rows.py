@@ -90,6 +90,13 @@ class Rows:
         after = c["nearest_loss"] if name == "nearest_qid" else c["gptq_loss"]
         return after - self.reference(name)
 
+    def target_error(self, name: str) -> Array:
+        """Return the standard error of a target's measurements, nats, [n]; the loss before is taken as known."""
+        c = self.columns
+        if name == "nearest_qid":
+            return c["nearest_se"]
+        return np.hypot(c["gptq_se"], c["nearest_se"]) if name == "gptq_change" else c["gptq_se"]
+
     def reference(self, name: str) -> Array:
         """Return what a target is added to to give a loss, [n]: target + reference = loss."""
         c = self.columns
@@ -183,6 +190,7 @@ def format_columns(known: FormatFacts, model: ModelRecords) -> dict[str, Any]:
         "exponent_bits": float(known.exponent_bits),
         "block": float(known.block),
         "gaussian_db": snr_at(known.name, row_length(model)),
+        "later": later_share(known, row_length(model)),
     }
 
 
@@ -193,6 +201,11 @@ def row_length(model: ModelRecords) -> float:
     """
     layers = model.quantized_layers
     return math.sqrt(model.quantized_parameters / layers / 2.5) if layers else math.inf
+
+
+def later_share(known: FormatFacts, row: float) -> float:
+    """Return the share of a row that lies behind its first block: what GPTQ, rounding whole blocks, can adjust; 0 to 1."""
+    return 1.0 - min(known.block or row, row) / row if math.isfinite(row) else 1.0
 
 
 def model_columns(model: ModelRecords) -> dict[str, Any]:

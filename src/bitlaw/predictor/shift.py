@@ -24,6 +24,7 @@ from bitlaw.predictor.rows import Rows
 
 RIDGE = 0.3  # a coefficient of 1 dB costs as much as a row that is off by 0.55 of its scale
 ABSOLUTE, RELATIVE = 0.03, 0.1  # scale of errors: nats, and share of the excess
+NOISE = 2.0  # standard errors at which the nearest loss and its SNR say equally much
 LOWEST_DB, HIGHEST_DB = -5.0, 45.0
 TARGET_METHOD = {"gptq_change": "gptq", "gptq_loss": "gptq", "gptq_qid": "gptq", "nearest_qid": "nearest"}
 
@@ -113,9 +114,12 @@ def _start(rows: Rows, *, after_nearest: bool) -> Array:
     if not after_nearest:
         return rows["gaussian_db"]
     measured = _each(rows, lambda curve, loss: curve.snr_of(loss), rows["nearest_loss"])
-    # where rounding costs nothing measurable the inverse is noise: no more than 6 dB from the SNR it has
     nearby = np.clip(measured, rows["sqnr_db"] - 6.0, rows["sqnr_db"] + 6.0)
-    return np.clip(np.where(rows["sqnr_db"] > HIGHEST_DB, rows["sqnr_db"], nearby), LOWEST_DB, HIGHEST_DB)
+    # where rounding costs little beside its error the inverse is noise: then the SNR it has counts, by what is known
+    excess = np.maximum(rows["nearest_loss"] - rows["baseline_loss"], 1e-6)
+    known = 1.0 / (1.0 + (NOISE * np.nan_to_num(rows["nearest_se"]) / excess) ** 2)
+    start = known * nearby + (1.0 - known) * rows["sqnr_db"]
+    return np.asarray(np.clip(start, LOWEST_DB, HIGHEST_DB), dtype=float)
 
 
 def _phi(rows: Rows, start: Array, *, after_nearest: bool, training: bool) -> Array:
@@ -139,6 +143,8 @@ def _phi(rows: Rows, start: Array, *, after_nearest: bool, training: bool) -> Ar
         (onset - knee) / 5.0,
         np.log2(np.maximum(rows["block"], 1.0)),
         (rows["exponent_bits"] > 0).astype(float),
+        rows["later"],
+        rows["later"] * place,
         np.log10(rows["parameters"]),
         np.log(rise),
     ]
