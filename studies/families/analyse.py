@@ -16,7 +16,16 @@ from pathlib import Path
 
 import tables
 
-from bitlaw.predictor import collect, frontier, importances, predictor_evaluate, predictor_train, tabulate, waterfall
+from bitlaw.predictor import (
+    KINDS,
+    collect,
+    frontier,
+    importances,
+    predictor_evaluate,
+    predictor_train,
+    tabulate,
+    waterfall,
+)
 from bitlaw.predictor.budget import last_checkpoints
 from bitlaw.predictor.kinds import fit_kind
 from bitlaw.predictor.landscape import ModelRecords
@@ -42,10 +51,12 @@ def read(paths: Sequence[str]) -> list[Measurement]:
     return list(found.values())
 
 
-def predictor_page(measurements: Sequence[Measurement], models: Sequence[ModelRecords], out: Path) -> str:
+def predictor_page(
+    measurements: Sequence[Measurement], models: Sequence[ModelRecords], out: Path, kinds: Sequence[str]
+) -> str:
     """Return the results of docs/predictor.md."""
     rows = tabulate(models)
-    judged = predictor_evaluate(rows, said=say)
+    judged = predictor_evaluate(rows, kinds=kinds, said=say)
     (out / "evaluation.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
     say("importances")
     found = importances(rows, TARGET)
@@ -97,7 +108,7 @@ def figures_part(source: Sequence[Measurement], out: Path) -> str:
     drawn = draw(source, folder)
     (out / drawn.page.name).write_text(drawn.page.read_text(encoding="utf-8"), encoding="utf-8")
     drawn.page.unlink()
-    shown = [f"![Figure {name}](figures/{path.name})" for name, path in drawn.figures.items()]
+    shown = [f"![Figure {n}](figures/{p.name})\n\nFigure {n}. {drawn.captions[n]}" for n, p in drawn.figures.items()]
     missing = [f"Figure {name} is missing: {why}." for name, why in drawn.absent.items()]
     head = "## The paper's figures from these measurements\n\n`bitlaw report --store families.parquet --figures xu2024 --out figures` draws them."
     return "\n\n".join([head, *shown, *missing])
@@ -136,13 +147,14 @@ def main() -> None:
     parser.add_argument(
         "--out", default="runs/families-analysis", help="folder for the evaluation as JSON and the page of figures"
     )
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="which predictors are judged (default: all)")
     given = parser.parse_args()
     out = Path(given.out)
     out.mkdir(parents=True, exist_ok=True)
     measurements = read(given.records)
     models = last_checkpoints(collect(measurements))
     say(f"{len(measurements)} measurements, {len(models)} networks")
-    results = predictor_page(measurements, models, out)
+    results = predictor_page(measurements, models, out, given.kinds)
     say("figures")
     put(ROOT / "docs" / "predictor.md", results + "\n\n" + figures_part(measurements, out))
     put(ROOT / "docs" / "frontier.md", frontier_page(measurements))

@@ -85,8 +85,8 @@ def claims(judged: Evaluation) -> list[str]:
         beats = "better than" if best.scores.r2 > baseline.scores.r2 else "not better than"
         said.append(
             f"{words}, families left out: best `{best.kind}` R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), "
-            f"{beats} the best baseline *{baseline.kind}* {baseline.scores.r2:.3f}; R2 of {CLAIM} {verdict}. Noise of the measurements "
-            f"leaves {judged.ceiling('leave-family', target):.3f} to the truth itself."
+            f"{beats} the best baseline *{baseline.kind}* {baseline.scores.r2:.3f}; R2 of {CLAIM} {verdict}. The true losses, "
+            f"which no measurement knows, would score {judged.ceiling('leave-family', target):.3f}."
         )
     covered = [
         r.scores.covered

@@ -170,7 +170,7 @@ def _evaluate_text(data: dict[str, Any]) -> str:
             if not row["failed"]
         ]
         top = next(row["r2"] for row in data["ceilings"] if (row["split"], row["target"]) == (split, target))
-        lines += ["", f"{split}, {target} (noise of the measurements leaves R2 {top:.3f} to the truth):", table(shown)]
+        lines += ["", f"{split}, {target} (the true losses would score R2 {top:.3f}):", table(shown)]
         lines += [f"not judged: {row['predictor']} ({row['failed']})" for row in mine if row["failed"]]
     lines += ["", "with training tokens and learning-rate state:", table(data["ablation"])]
     return "\n".join(lines + [f"left out: {count} {why}" for why, count in data["left_out"].items()])

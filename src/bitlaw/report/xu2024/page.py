@@ -47,10 +47,11 @@ figure{margin:0 0 2.6rem}img{max-width:100%;height:auto}figcaption{color:#52606d
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What was drawn: the page, the PNG of each figure, and the reason where there is none."""
+    """What was drawn: the page, the PNG and caption of each figure, and the reason where there is none."""
 
     page: Path
     figures: Mapping[str, Path]
+    captions: Mapping[str, str]
     absent: Mapping[str, str]
 
 
@@ -89,7 +90,8 @@ def draw(
         raise InputError(
             f"Cannot write figures to {str(folder)!r}: {error.strerror}. Choose another folder."
         ) from error
-    return Drawn(page=page, figures=paths, absent=absent)
+    captions = {name: f"{sheet.title}. {sheet.caption}" for name, sheet in sheets.items()}
+    return Drawn(page=page, figures=paths, captions=captions, absent=absent)
 
 
 def sheets_of(models: Sequence[ModelRecords], names: Sequence[str]) -> tuple[dict[str, Sheet], dict[str, str]]:
