@@ -27,6 +27,7 @@ from bitlaw.predictor import (
     waterfall,
 )
 from bitlaw.predictor.budget import last_checkpoints
+from bitlaw.predictor.evaluating import SPLITS, impossible_splits
 from bitlaw.predictor.kinds import fit_kind
 from bitlaw.predictor.landscape import ModelRecords
 from bitlaw.predictor.saved import SHIPPED
@@ -56,7 +57,8 @@ def predictor_page(
 ) -> str:
     """Return the results of docs/predictor.md."""
     rows = tabulate(models)
-    judged = predictor_evaluate(rows, kinds=kinds, said=say)
+    impossible = impossible_splits(rows)
+    judged = predictor_evaluate(rows, kinds=kinds, splits=[s for s in SPLITS if s not in impossible], said=say)
     (out / "evaluation.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
     say("importances")
     found = importances(rows, TARGET)
@@ -79,7 +81,7 @@ def predictor_page(
         "\n".join(f"- {line}" for line in tables.claims(judged)),
     ]
     for split, words in tables.SPLITS.items():
-        parts += [f"### {words}", tables.scores_table(judged, split)]
+        parts += [f"### {words}", impossible.get(split) or tables.scores_table(judged, split)]
     parts += [
         "Baselines are in italics. MAE and intervals in nats per token; rank: Spearman; covered: share of rows inside their interval.",
         "### The other reading: the loss after GPTQ itself",

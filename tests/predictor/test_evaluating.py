@@ -5,6 +5,7 @@ import pytest
 
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.predictor import Evaluation, Rows, importances, predictor_evaluate, waterfall
+from bitlaw.predictor.evaluating import impossible_splits
 from bitlaw.predictor.kinds import fit_kind
 
 CHEAP = (
@@ -66,8 +67,11 @@ def test_what_cannot_be_judged_says_why(rows: Rows) -> None:
         predictor_evaluate(rows.take(np.isin(rows.family, ["opt", "mpt"])))
     with pytest.raises(InputError, match="gpt2 are missing"):
         predictor_evaluate(rows.take(rows.family != "gpt2"), kinds=("no-change",), splits=("paper",))
+    alone = rows.take(rows["parameters"] == 50_000)
     with pytest.raises(InputError, match="one size only"):
-        predictor_evaluate(rows.take(rows["parameters"] == 50_000), kinds=("no-change",), splits=("leave-largest",))
+        predictor_evaluate(alone, kinds=("no-change",), splits=("leave-largest",))
+    assert list(impossible_splits(alone)) == ["leave-largest"]
+    assert list(impossible_splits(rows.take(rows.family != "mpt"))) == ["paper"]
     with pytest.raises(UnknownName, match="leave-family"):
         predictor_evaluate(rows, kinds=("no-change",), splits=("leave-families",))
 

@@ -1,7 +1,8 @@
 """`predictor_evaluate(source)`: every predictor and baseline on models it was not trained on, in one table.
 
     leave-family    each family in turn is predicted by what was trained on the others; scores are over all of them
-    leave-largest   the largest model of every family is predicted by what was trained on the smaller ones
+    leave-largest   the largest model of every family is predicted by what was trained on the smaller ones (families of one
+                    size only train)
     paper           gpt2, opt, bloom and llama train, gpt_neox and mpt are predicted (arXiv 2410.12119)
 
 Intervals are calibrated inside the training part (conformal.py), so coverage is of models nobody calibrated on either.
@@ -189,6 +190,20 @@ def predictor_evaluate(
     )
 
 
+SPLITS = ("leave-family", "leave-largest", "paper")
+
+
+def impossible_splits(rows: Rows) -> dict[str, str]:
+    """Return the splits that these rows cannot make, and why."""
+    found = {}
+    for split in SPLITS:
+        try:
+            list(_parts(rows, split))
+        except InputError as error:
+            found[split] = str(error)
+    return found
+
+
 Part = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
@@ -201,12 +216,13 @@ def _parts(rows: Rows, split: str) -> Iterator[Part]:
         held = np.zeros(len(rows), dtype=bool)
         for family in np.unique(rows.family):
             mine = rows.family == family
-            held |= mine & (rows["parameters"] == rows["parameters"][mine].max())
-        for family in np.unique(rows.family):
-            if not ((rows.family == family) & ~held).any():
-                raise InputError(
-                    f"Family {family} has models of one size only: none is left to train on when the largest is left out."
-                )
+            sizes = np.unique(rows["parameters"][mine])
+            if len(sizes) > 1:
+                held |= mine & (rows["parameters"] == sizes[-1])
+        if not held.any():
+            raise InputError(
+                "Every family has models of one size only: none is left to train on when the largest is left out."
+            )
         yield ~held, held
     elif split == "paper":
         fitted, held = np.isin(rows.family, FITTED), np.isin(rows.family, HELD)
@@ -217,7 +233,7 @@ def _parts(rows: Rows, split: str) -> Iterator[Part]:
             )
         yield fitted, held
     else:
-        raise UnknownName("split", split, ("leave-family", "leave-largest", "paper"))
+        raise UnknownName("split", split, SPLITS)
 
 
 def _judged(
