@@ -56,20 +56,21 @@ def predictor_page(
     measurements: Sequence[Measurement], models: Sequence[ModelRecords], out: Path, kinds: Sequence[str]
 ) -> str:
     """Return the results of docs/predictor.md."""
-    rows = tabulate(models)
+    every = collect(measurements)
+    rows = tabulate(every)
     impossible = impossible_splits(rows)
     judged = predictor_evaluate(rows, kinds=kinds, splits=[s for s in SPLITS if s not in impossible], said=say)
     (out / "evaluation.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
     say("importances")
     found = importances(rows, TARGET)
-    train, test = split_rows(models)
+    train, test = split_rows(models)  # last checkpoints, as in the figures
     one = waterfall(fit_kind("forest", train, TARGET), test, shown_row(test), TARGET)
     say("predictor that ships")
     predictor_train(measurements, kinds=SHIPPED_KINDS).save(SHIPPED)
     base = models[0].baseline
     devices = sorted({m.made.device for m in measurements})
     conditions = (
-        f"{len(models)} networks, {len(rows)} rows of model and format; scored on {base.seen.tokens_scored:,} tokens of "
+        f"{len(models)} networks, {len(every)} checkpoints, {len(rows)} rows of checkpoint and format; scored on {base.seen.tokens_scored:,} tokens of "
         f"{base.asked.evaluation.name} ({base.seen.windows} windows); measured on {', '.join(devices)}; digest of the measurements "
         f"behind the table {rows.digest}."
     )
@@ -77,6 +78,7 @@ def predictor_page(
     parts = [
         "## Results",
         conditions + left,
+        "Last checkpoints:",
         tables.suite_table(models),
         "\n".join(f"- {line}" for line in tables.claims(judged)),
     ]
