@@ -36,6 +36,7 @@ OTHERS = {
     "layer_size": (1e4, 1e7),
     "format_error": (1e-3, 0.3),
     "baseline_loss": (2.0, 6.0),
+    "step": (30.0, 3e4),
     "learning_rate": (1e-5, 1e-3),
     "peak_learning_rate": (1e-3, 3e-3),
     "share_quantized": (0.2, 1.0),

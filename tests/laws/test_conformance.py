@@ -19,6 +19,7 @@ COLUMNS = {
     "gaussian_error": np.array([0.1, 0.03, 0.01, 0.05]),
     "learning_rate": np.array([1e-3, 3e-4, 2e-4, 6e-5]),
     "peak_learning_rate": np.array([1e-3, 1e-3, 6e-4, 3e-4]),
+    "step": np.array([60.0, 900.0, 2e4, 1.4e5]),
     "baseline_loss": np.array([6.0, 3.2, 2.4, 1.9]),
     "share_quantized": np.array([0.3, 0.9, 1.0, 0.0]),
     "calibration_samples": np.array([8.0, 32.0, 128.0, 1024.0]),

@@ -103,3 +103,11 @@ def test_digitised_points_are_105_of_three_sizes() -> None:
     assert {len(column) for column in points.values()} == {105}
     np.testing.assert_array_equal(np.unique(points["parameters"]), [85_056_000, 805_736_448, 11_327_027_200])
     np.testing.assert_array_equal(points["tokens"], points["step"] * 2_097_152)
+
+
+def test_capacities_printed_by_panferov() -> None:
+    """Figure 7, weights only; errors of the best uniform grid of 2, 3, 4 and 8 bits on standard normal numbers (Max 1960)."""
+    law = load_law("panferov2025-capacity")
+    errors = np.array([0.118846, 0.0374397, 0.0115429, 8.77583e-5])
+    capacities = law.evaluate(law.constants().values, {"gaussian_error": errors})
+    np.testing.assert_allclose(capacities, [0.57, 0.75, 0.87, 0.99], atol=0.005)

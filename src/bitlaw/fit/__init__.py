@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitlaw.fit.comparing import Comparison, Contender, compare
     from bitlaw.fit.fitting import fit, score
+    from bitlaw.fit.holdout import Holdout
+    from bitlaw.fit.joining import joined
     from bitlaw.fit.profiling import Profile, profile
     from bitlaw.fit.public import public_table
     from bitlaw.fit.result import Data, Fit, Scatter, Scores
@@ -39,6 +41,8 @@ _WHERE = {
     "Comparison": "comparing",
     "Contender": "comparing",
     "fit": "fitting",
+    "Holdout": "holdout",
+    "joined": "joining",
     "score": "fitting",
     "Data": "result",
     "Fit": "result",
@@ -58,6 +62,7 @@ __all__ = [
     "Contender",
     "Data",
     "Fit",
+    "Holdout",
     "Intervals",
     "Noise",
     "Profile",
@@ -67,6 +72,7 @@ __all__ = [
     "compare",
     "fit",
     "frontier",
+    "joined",
     "profile",
     "public_table",
     "score",

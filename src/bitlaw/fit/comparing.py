@@ -1,6 +1,6 @@
 """Which law should you trust? `compare`: every law fitted to a part of a table and judged on the rest.
 
-    comparison = compare(["ouyang2024-unified", "kumar2024-ptq", "bitlaw-qid"], table)
+    comparison = compare(["ouyang2024-unified", "kumar2024-ptq", "bitlaw-sensitivity"], table)
     print(comparison.text())
     comparison.best("later-tokens").name
 
@@ -98,6 +98,13 @@ class Comparison:
             raise InputError(f"No law has scores on holdout {name!r}. Holdouts: {', '.join(self.holdouts)}.")
         return min(rows, key=lambda row: row.median_relative_error)
 
+    def closest(self, name: str) -> HeldOut:
+        """Return the law with the least root mean square of ln(predicted / measured). Raises InputError as `best` does."""
+        rows = [row for row in self.held_out if row.holdout == name and np.isfinite(row.log_error)]
+        if not rows:
+            raise InputError(f"No law has scores on holdout {name!r}. Holdouts: {', '.join(self.holdouts)}.")
+        return min(rows, key=lambda row: row.log_error)
+
     def of(self, law: str, name: str) -> HeldOut:
         """Return the scores of one law on one holdout. Raises InputError if there are none."""
         for row in self.held_out:
@@ -131,7 +138,7 @@ class Comparison:
 def compare(
     laws: Iterable[str | Law | Contender],
     table: Table,
-    holdouts: Iterable[str] | None = None,
+    holdouts: Iterable[str | Holdout] | None = None,
     *,
     baselines: bool = True,
     starts: int = 8,
@@ -140,8 +147,8 @@ def compare(
 ) -> Comparison:
     """Fit each law without the held-out rows and score it on them.
 
-    laws: names, laws or `Contender`s, all of one target. holdouts: names of `bitlaw.fit.holdout.HOLDOUTS`; by default all
-    that the table allows but `format` and `model`. A law that cannot be fitted (a missing column, too few rows) is
+    laws: names, laws or `Contender`s, all of one target. holdouts: names of `bitlaw.fit.holdout.HOLDOUTS` or a `Holdout` of your
+    own; by default all that the table allows but `format` and `model`. A law that cannot be fitted (a missing column, too few rows) is
     listed with the reason. Raises InputError if the laws predict different things.
     """
     contenders = [law if isinstance(law, Contender) else Contender(law=law) for law in laws]
@@ -153,7 +160,8 @@ def compare(
     rows = table.one_row_a_checkpoint() if target == "baseline_loss" else table
     rows = rows.take(np.isfinite(rows[target]))
     default = [name for name in possible(rows) if name not in ("format", "model")]
-    parts = [holdout(rows, name) for name in (default if holdouts is None else holdouts)]
+    asked = default if holdouts is None else holdouts
+    parts = [part if isinstance(part, Holdout) else holdout(rows, part) for part in asked]
     held = [
         _judge_law(contender, law, rows, part, starts, seed, threshold)
         for part in parts

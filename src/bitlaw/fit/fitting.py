@@ -317,6 +317,11 @@ def _uncertainty(
         count = len(np.unique(groups[by]))
         words = f"sandwich covariance over {count} {by}s (CR2), Student t with Satterthwaite degrees of freedom"
         return found, none, (words, "")
+    if kind == "posterior":
+        from bitlaw.fit.posterior import sample
+
+        drawn = sample(problem, solution, groups["model"], groups["checkpoint"], intervals.replicates, generator)
+        return None, drawn.points, (drawn.words, drawn.warning)
     y, counts = problem.y[None], np.ones((1, len(rows)))
     if kind == "bootstrap-model" and groups["model"].max() == 0:
         raise InputError("One model cannot be resampled: every draw is the same. Use intervals by checkpoint.")

@@ -16,6 +16,7 @@ INTERVAL_KINDS = (
     "bootstrap-model",
     "bootstrap-checkpoint",
     "parametric",
+    "posterior",
 )
 COLLAPSE_ACTIONS = ("censor", "drop", "keep")
 
@@ -91,6 +92,8 @@ class Intervals:
         small-sample correction and Student t quantiles of Satterthwaite's degrees of freedom; no replicates.
     bootstrap-model, bootstrap-checkpoint: rows resampled by model, or by checkpoint within each model.
     parametric: tables simulated from the fitted law and noise, correlated within models and checkpoints.
+    posterior: draws of the parameters and of the scatters of rows, checkpoints and models together, given what is known
+        beforehand; `replicates` draws. Needs the extra `posterior` (emcee).
     auto: clustered by model if there are three or more, else by checkpoint, else by row; the Fit says which.
     """
 

@@ -57,6 +57,7 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "learning_rate": Variable(symbol="LR", unit="1", meaning="learning rate in force at the checkpoint", zero=True),
     "peak_learning_rate": Variable(symbol="LRpeak", unit="1", meaning="largest learning rate of the schedule"),
+    "step": Variable(symbol="T", unit="steps", meaning="optimizer steps taken"),
     "baseline_loss": Variable(symbol="L16", unit="nats", meaning="loss of the 16-bit model"),
     "share_quantized": Variable(
         symbol="Qr", unit="1", meaning="share of the parameters in low precision, 0 to 1", zero=True

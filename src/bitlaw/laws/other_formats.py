@@ -68,5 +68,5 @@ SHANNON = written(
         exponent("de", "its exponent", 0.5, 0.8, 0.3),
         positive("e", "noise at the beginning", "1", 1.0, lower=1e-12, upper=1e12, held=1.0),
     ),
-    source=f"{OUYANG}; constants not found",
+    source=f"{OUYANG}; form second hand (public notes on the paper), constants not found",
 )
