@@ -198,7 +198,7 @@ def own_suite(name: str, vocabulary: int, other: str, others: int, *, priors: bo
         f"**all methods** ({', '.join(methods)}), {len(table)} rows, every law with a factor for each method (`offsets`):\n"
     )
     listed = contenders(table, options={"offsets": ("method",)}, ours=ours)
-    names = ["largest-size", "later-tokens", "bits", "method"]
+    names = ["largest-size", "later-tokens", "bits", *(["method"] if len(methods) > 2 else [])]
     boards["all methods"] = compare(listed, table, names, starts=starts)
     parts.append(text(boards["all methods"]) + "\n")
     return "\n".join(["Ours against the best published form of each holdout:\n", scoreboard(boards) + "\n", *parts])
