@@ -90,6 +90,16 @@ SUITES: Mapping[str, Entry] = {
     "tiny": Entry(
         target="bitlaw.suites.tiny:open_tiny", summary="the demo's three GPT-NeoX models, trained on this machine"
     ),
+    "pythia": Entry(
+        target="bitlaw.suites.pythia:open_pythia",
+        summary="Pythia deduplicated, 70M to 12B, 154 checkpoints each, from the hub",
+    ),
+    "pythia-standard": Entry(
+        target="bitlaw.suites.pythia:open_pythia_standard", summary="Pythia trained on the Pile as it is, from the hub"
+    ),
+    "hub": Entry(
+        target="bitlaw.suites.hub:open_hub", summary="any repository on the hub: hub:ORG/NAME@REVISION[=TOKENS],..."
+    ),
     "local": Entry(
         target="bitlaw.suites.local:open_local", summary="a folder of Hugging Face checkpoints with a suite.json"
     ),

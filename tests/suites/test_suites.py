@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPTNeoXForCausalLM
 
+from bitlaw.catalog import SUITES
 from bitlaw.errors import CheckpointError, InputError, UnknownName
 from bitlaw.records import Checkpoint
 from bitlaw.suites import open_suite, read_manifest, suites, write_manifest
@@ -187,7 +188,8 @@ def test_overlap_with_the_training_text(folder: Path) -> None:
 
 def test_suites_by_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BITLAW_RUNS", str(tmp_path / "runs"))
-    assert {info.name: info.available for info in suites()} == {"tiny": False, "local": False}
+    monkeypatch.setenv("BITLAW_HUB", str(tmp_path / "hub"))
+    assert {info.name: info.available for info in suites()} == dict.fromkeys(SUITES, False)
     with pytest.raises(InputError, match=r"not trained yet.*bitlaw train tiny --out"):
         open_suite("tiny")
     with pytest.raises(InputError, match="Give the folder's path"):

@@ -172,6 +172,7 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--of", default="", metavar="MODEL@STEP", help="the 16-bit original of --foreign")
     parser.add_argument("--foreign-bits", type=float, default=0.0, help="bits per weight where the folder does not say")
     parser.add_argument("--models", nargs="+", default=[], help="only these models of the suite")
+    parser.add_argument("--steps", nargs="+", type=int, default=[], help="only the checkpoints of these steps")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="weights and activations")
     parser.add_argument(
         "--shard", default="0/1", metavar="I/N", help="every N-th checkpoint, for job arrays (default: 0/1)"
@@ -221,6 +222,7 @@ def _run_measure(given: argparse.Namespace) -> Any:
             plan,
             given.store,
             models=given.models,
+            steps=given.steps,
             device=given.device,
             dtype=given.dtype,
             workers=given.workers,

@@ -66,6 +66,7 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
     if job.device == "cpu" and small(job):
         torch.set_num_threads(1)  # the same sums, in the same order, whatever the machine's cores
     try:
+        job.checkpoint.fetch()
         by_blocks = read_by_blocks(job.stream, job.checkpoint, job.device, job.dtype)
         note = f"{job.name}, block by block" if by_blocks else job.name
         try:
@@ -82,6 +83,7 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
         except NonFiniteError as error:
             seen = {id(v): (Seen(state="failed", reason=str(error)), 0.0) for v in job.variants}
     finally:
+        job.checkpoint.release()
         torch.set_num_threads(threads)
     shared = (time.perf_counter() - started - sum(seconds for _, seconds in seen.values())) / len(job.variants)
     return [_measurement(job, variant, *seen[id(variant)], shared) for variant in job.variants]

@@ -45,6 +45,7 @@ def measure(
     store: Store | str | Path,
     *,
     models: Sequence[str] = (),
+    steps: Sequence[int] = (),
     device: str = "auto",
     dtype: str = "float32",
     workers: int = 0,
@@ -55,7 +56,7 @@ def measure(
 ) -> MeasureSummary:
     """Measure every variant of the plan on every checkpoint of the suite that the store does not hold yet.
 
-    models: only these (default all). dtype: of weights and activations, `float32` or `bfloat16`. workers: processes;
+    models, steps: only these (default all). dtype: of weights and activations, `float32` or `bfloat16`. workers: processes;
     0 chooses (the cores, for small models on a CPU). shard `i/n`: every n-th checkpoint starting with the i-th, for job
     arrays. ray: address of a Ray cluster whose machines see the suite's folder, `local` to start one, `none` to run
     here; this process alone writes the store. stream: read a checkpoint block by block, `yes` or `no`; `auto` does where
@@ -72,6 +73,7 @@ def measure(
             plan,
             opened,
             models=models,
+            steps=steps,
             device=choose_device(device),
             dtype=dtype,
             workers=workers,
@@ -91,6 +93,7 @@ def _measure(
     store: Store,
     *,
     models: Sequence[str],
+    steps: Sequence[int],
     device: str,
     dtype: str,
     workers: int,
@@ -103,7 +106,7 @@ def _measure(
     held = store.keys(state="ok")
     jobs: list[Job] = []
     windows = _Texts(plan, suite)
-    for checkpoint in _chosen(suite, models, shard):
+    for checkpoint in _chosen(suite, models, steps, shard):
         evaluation, calibration = windows.of(checkpoint)
         everything = Job(
             checkpoint=checkpoint,
@@ -156,15 +159,24 @@ def count_outcomes(summary: MeasureSummary, done: Sequence[Measurement], progres
         progress.log(f"failed: {line}")
 
 
-def _chosen(suite: Suite, models: Sequence[str], shard: str) -> list[SuiteCheckpoint]:
-    known = {c.checkpoint.model for c in suite.checkpoints}
+def _chosen(suite: Suite, models: Sequence[str], steps: Sequence[int], shard: str) -> list[SuiteCheckpoint]:
+    known = {c.described.model for c in suite.checkpoints}
     for model in models:
         if model not in known:
             raise InputError(f"Suite {suite.name!r} has no model {model!r}. Its models: {', '.join(sorted(known))}.")
     index, slash, count = shard.partition("/")
     if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
         raise InputError(f"shard={shard!r} is not of the form i/n with 0 <= i < n, such as 0/8.")
-    chosen = [c for c in suite.checkpoints if not models or c.checkpoint.model in models]
+    taken = {c.described.step for c in suite.checkpoints}
+    for step in steps:
+        if step not in taken:
+            near = min(taken, key=lambda known: abs(known - step))
+            raise InputError(f"Suite {suite.name!r} has no step {step}. The nearest is {near}.")
+    chosen = [
+        c
+        for c in suite.checkpoints
+        if (not models or c.described.model in models) and (not steps or c.described.step in steps)
+    ]
     return chosen[int(index) :: int(count)]
 
 
@@ -184,6 +196,7 @@ class _Texts:
     def of(self, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
         """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
         plan = self._plan
+        checkpoint.ready()
         length = window_length(plan.window_tokens, checkpoint, self._suite)
         key = _tokenizer_hash(checkpoint.tokenizer_folder), length
         if key not in self._made:

@@ -41,6 +41,15 @@ class SuiteCheckpoint:
         """The checkpoint as records name it. Hashes the weights unless the manifest or a cache has the hash."""
         return dataclasses.replace(self.described, commit=self.expected_sha256 or weights_sha256(self.path))
 
+    def ready(self) -> None:
+        """Have config and tokenizer in the folder. A checkpoint that lies here already has nothing to do."""
+
+    def fetch(self) -> None:
+        """Have the weights in the folder too."""
+
+    def release(self) -> None:
+        """Say that the weights are not needed any more."""
+
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the tokenizer. Raises CheckpointError when there is none."""
         from bitlaw.text import load_tokenizer
