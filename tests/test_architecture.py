@@ -33,6 +33,7 @@ ROOMS = [
     "predictor",
     "report",
     "demo",
+    "reproduce",
     "api",
     "cli",
 ]

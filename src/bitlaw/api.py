@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from bitlaw.predictor import frontier, predictor_evaluate, predictor_predict, predictor_train
     from bitlaw.report import report
+    from bitlaw.reproduce import reproduce
     from bitlaw.store.opening import records
     from bitlaw.suites import suites
     from bitlaw.train import train
@@ -50,6 +51,7 @@ _WHERE = {
     "predictor_predict": "bitlaw.predictor",
     "predictor_train": "bitlaw.predictor",
     "report": "bitlaw.report",
+    "reproduce": "bitlaw.reproduce",
     "suites": "bitlaw.suites",
 }
 
@@ -71,6 +73,7 @@ __all__ = [
     "project",
     "records",
     "report",
+    "reproduce",
     "suites",
     "tokens_to_train",
     "train",

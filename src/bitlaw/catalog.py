@@ -180,6 +180,12 @@ LAWS: Mapping[str, Entry] = {
     ),
 }
 
+PAPERS: Mapping[str, Entry] = {
+    "ouyang2024": Entry(
+        target="bitlaw.report.ouyang2024:reproduce_ouyang2024", summary="Low-Bit Quantization Favors Undertrained LLMs"
+    ),
+}
+
 KINDS: Mapping[str, Mapping[str, Entry]] = {
     "format": FORMATS,
     "method": METHODS,
@@ -188,6 +194,7 @@ KINDS: Mapping[str, Mapping[str, Entry]] = {
     "architecture": ARCHITECTURES,
     "native": NATIVE,
     "law": LAWS,
+    "paper": PAPERS,
 }
 
 

@@ -13,12 +13,15 @@ from work import Ledger, Study
 from bitlaw.datasets import pack
 from bitlaw.records import Measurement
 from bitlaw.store import open_store
+from bitlaw.suites import MANIFEST, open_suite
+from bitlaw.suites.changes import weight_changes, write_changes
 
 POINTS = 100  # of a loss curve
+CHANGES = "weight-changes.csv"
 
 
 def bring_back(studies: Sequence[Study], folder: Path, out: Path, checkpoints: Sequence[str]) -> None:
-    """Write STUDY.tar.gz for each study, log.tar.gz, and checkpoints.tar.gz for those named `SUITE/MODEL/step-N`."""
+    """Write STUDY.tar.gz for each study, logs.tar.gz, and checkpoints.tar.gz for those named `SUITE/MODEL/step-N`."""
     out.mkdir(parents=True, exist_ok=True)
     stored = all_measurements(folder / "stores")
     done = Ledger(folder).done()
@@ -38,6 +41,8 @@ def bring_back(studies: Sequence[Study], folder: Path, out: Path, checkpoints: S
             for name in ("suite.json", "plan.json"):
                 if (suite / name).is_file():
                     shutil.copy(suite / name, staged / name)
+            if (suite / CHANGES).is_file():  # of an earlier call, when this one is short of time
+                shutil.copy(suite / CHANGES, staged / CHANGES)
         _archive(out / f"{study.name}.tar.gz", [(file, file.name) for file in sorted(staged.iterdir())])
         print(f"{study.name}: {len(mine)} measurements, {len(lines)} units")
     _archive(out / "logs.tar.gz", [(f, f"logs/{f.name}") for f in sorted((folder / "logs").iterdir())])
@@ -47,6 +52,14 @@ def bring_back(studies: Sequence[Study], folder: Path, out: Path, checkpoints: S
         print(f"not there, so not brought back: {', '.join(missing)}")
     if named:
         _archive(out / "checkpoints.tar.gz", [(path, str(path.relative_to(folder))) for path in named])
+    for study in studies:  # last, since it reads all weights: the rest is already in place
+        if study.train is not None and (folder / study.suite / MANIFEST).is_file():
+            staged = folder / "back" / study.name
+            rows = weight_changes(open_suite(folder / study.suite))
+            if rows:
+                write_changes(rows, folder / study.suite / CHANGES)
+                shutil.copy(folder / study.suite / CHANGES, staged / CHANGES)
+                _archive(out / f"{study.name}.tar.gz", [(file, file.name) for file in sorted(staged.iterdir())])
 
 
 def all_measurements(stores: Path) -> list[Measurement]:

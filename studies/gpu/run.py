@@ -6,7 +6,7 @@
 `--corpus` is a folder whose files are moved into WORK (`corpus/`, `tokenizer/`, `calibration.jsonl`: the plans name
 texts relative to WORK). Each study trains in a process of its own, its models spread over the GPUs; one process a GPU
 measures finished checkpoints meanwhile, more of them once training has ended. At the wall limit everything stops, and
-OUT gets STUDY.tar.gz with records.parquet, train-loss.csv, suite.json and done.txt of each study.
+OUT gets STUDY.tar.gz with records.parquet, train-loss.csv, suite.json, weight-changes.csv and done.txt of each study.
 The same command goes on where it was while WORK exists. On a fresh machine, `--done FILE` (done.txt files of earlier
 runs) skips the models that were measured completely; a model that was not is trained and measured anew.
 """
@@ -35,7 +35,7 @@ from bitlaw.train.corpus import IDS, TEXT_INFO, TOKENIZER, WORK, prepare_text  #
 
 TRAINING_DOCUMENTS = "training-documents.npy"
 GRACE_SECONDS = 6.0  # between asking processes to stop and killing them
-EXPORT_SECONDS = 20.0  # kept for writing what comes back
+EXPORT_SECONDS = 30.0  # kept for writing what comes back
 
 
 def prepare(studies: Sequence[Study], folder: Path, finished: dict[str, list[str]]) -> None:

@@ -24,7 +24,7 @@ from bitlaw.datasets import pack  # noqa: E402
 from bitlaw.records import Measurement  # noqa: E402
 from bitlaw.store import read_parquet  # noqa: E402
 
-KEPT = ("train-loss.csv", "suite.json")
+KEPT = ("train-loss.csv", "suite.json", "weight-changes.csv")
 ABLATIONS, OF = "ablations", "mini-pythia-2"
 
 

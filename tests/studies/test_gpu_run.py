@@ -194,6 +194,9 @@ def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
     with (back / "one" / "train-loss.csv").open() as file:
         curve = list(csv.DictReader(file))
     assert [int(r["step"]) for r in curve] == list(range(1, 13))
+    with (back / "one" / "weight-changes.csv").open() as file:
+        moved = [(r["model"], r["step_from"], r["step_to"]) for r in csv.DictReader(file)]
+    assert moved == [(model, a, b) for model in ("neox", "neox+mean3") for a, b in (("3", "6"), ("6", "12"))]
     assert len((back / "one" / "done.txt").read_text().splitlines()) == 8
     assert (back / "another" / "done.txt").read_text() == "another main neox 12\n"
     assert (back / "checkpoints" / "one" / "neox" / "step-0000012" / "model.safetensors").is_file()

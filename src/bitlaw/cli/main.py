@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bitlaw import __version__
-from bitlaw.cli import choices, landscape, models, numbers, questions, records
+from bitlaw.cli import choices, landscape, models, numbers, questions, records, reproducing
 from bitlaw.cli.output import as_json
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import BitlawError, InputError
@@ -33,6 +33,7 @@ VERBS: tuple[Verb, ...] = (
     landscape.FRONTIER,
     numbers.LAW,
     numbers.REPORT,
+    reproducing.REPRODUCE,
     models.SUITES,
     numbers.CATALOG,
 )
