@@ -1,9 +1,10 @@
 """A hub on this machine that speaks the part of Hugging Face's protocol that downloads use, serving folders.
 
-    folder/ORG/NAME/REVISION/...     one folder a revision; its commit is a hash of the names and bytes in it
+    folder/ORG/NAME/REVISION/...           one folder a revision; its commit is a hash of the names and bytes in it
+    folder/datasets/ORG/NAME/REVISION/...  of a dataset
 
     GET  /api/models/ORG/NAME/revision/REVISION     JSON: sha, siblings
-    HEAD, GET /ORG/NAME/resolve/REVISION/FILE        ETag, X-Repo-Commit; ranges; errors as X-Error-Code
+    HEAD, GET [/datasets]/ORG/NAME/resolve/REVISION/FILE   ETag, X-Repo-Commit; ranges; errors as X-Error-Code
 
 `breaks` names files whose next GET ends half way, `asked` keeps every request with its range.
 """
@@ -20,13 +21,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 API = re.compile(r"/api/models/([^/]+/[^/]+)/revision/([^/?]+)")
-FILE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)")
+FILE = re.compile(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/([^?]+)")
 
 
 def commit_of(folder: Path) -> str:
     """Return the commit of a revision: 40 hexadecimal digits."""
     digest = hashlib.sha1()
-    for file in sorted(folder.iterdir()):
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 

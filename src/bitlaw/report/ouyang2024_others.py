@@ -16,6 +16,7 @@ from bitlaw.report.ouyang2024_published import GROWTH, item
 from bitlaw.report.ouyang2024_rows import (
     NATIVE,
     WIDTHS,
+    checkpoint_of,
     is_ordinary,
     is_papers,
     is_plain,
@@ -32,10 +33,10 @@ from bitlaw.report.words import bits_name, count, listed
 def texts(rows: Sequence[Measurement]) -> Item:
     """F8: the same checkpoints on several evaluation texts."""
     mine = [m for m in rows if is_ordinary(m) and (is_plain(m.asked.variant) or is_papers(m.asked.variant))]
-    by_checkpoint: dict[str, set[str]] = {}
+    by_checkpoint: dict[tuple[str, str, int, str], set[str]] = {}
     for m in mine:
-        by_checkpoint.setdefault(m.asked.checkpoint.commit, set()).add(m.asked.evaluation.token_hash)
-    shared = [m for m in mine if len(by_checkpoint[m.asked.checkpoint.commit]) > 1]
+        by_checkpoint.setdefault(checkpoint_of(m), set()).add(m.asked.evaluation.token_hash)
+    shared = [m for m in mine if len(by_checkpoint[checkpoint_of(m)]) > 1]
     if not shared:
         return item(
             "F8",

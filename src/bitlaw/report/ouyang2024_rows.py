@@ -52,6 +52,12 @@ def usable(measurements: Iterable[Measurement]) -> list[Measurement]:
     return sorted(found, key=lambda m: (m.asked.checkpoint.parameters, m.asked.checkpoint.model, tokens(m)))
 
 
+def checkpoint_of(m: Measurement) -> tuple[str, str, int, str]:
+    """Return what identifies the checkpoint."""
+    c = m.asked.checkpoint
+    return c.suite, c.model, c.step, c.commit
+
+
 def tokens(m: Measurement) -> int:
     """Return D."""
     return m.asked.checkpoint.tokens or 0
@@ -69,12 +75,13 @@ def one_calibration(rows: Iterable[Measurement]) -> list[Measurement]:
     counts: dict[str, int] = {}
     for m in listed:
         counts[m.asked.calibration.token_hash] = counts.get(m.asked.calibration.token_hash, 0) + 1
-    best: dict[tuple[str, str, str], Measurement] = {}
+    best: dict[tuple[object, ...], Measurement] = {}
     for m in sorted(listed, key=lambda m: -counts[m.asked.calibration.token_hash]):
         v = m.asked.variant
         way = f"{v.label} {sorted(v.options.items())}"
-        best.setdefault((m.asked.checkpoint.commit, way, m.asked.evaluation.token_hash), m)
-    return [m for m in listed if m in best.values()] if len(best) < len(listed) else listed
+        best.setdefault((*checkpoint_of(m), way, m.asked.evaluation.token_hash), m)
+    kept = {m.key for m in best.values()}
+    return [m for m in listed if m.key in kept]
 
 
 def is_ordinary(m: Measurement) -> bool:
