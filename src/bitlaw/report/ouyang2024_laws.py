@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -193,6 +194,21 @@ def other_models(rows: Sequence[Measurement], main: Sequence[Measurement]) -> It
     )
 
 
+def tokens_for(qid: float, parameters: float, values: Mapping[str, float]) -> float:
+    """Return D where k D^beta / N^alpha reaches a QiD; infinite where it does not grow with tokens."""
+    if values["beta"] <= 1e-3:
+        return math.inf
+    logarithm = (math.log(qid / values["k"]) + values["alpha"] * math.log(parameters)) / values["beta"]
+    return math.exp(logarithm) if logarithm < 690.0 else math.inf
+
+
+def _told_tokens(D: float, last: float) -> str:
+    """Return tokens as text, with a star beyond the longest run, or `never` where the law does not get there."""
+    if D > 1e30:
+        return "never"
+    return count(D) + (" *" if last < D else "")
+
+
 def tokens_needed(rows: Sequence[Measurement]) -> Item:
     """T1: the published table from the laws, and the same question of these records."""
     lines = []
@@ -203,7 +219,7 @@ def tokens_needed(rows: Sequence[Measurement]) -> Item:
             v = law.constants().values
             cells = []
             for level in LEVELS:
-                said = (level * n ** v["alpha"] / v["k"]) ** (1 / v["beta"]) / 1e12
+                said = tokens_for(level, n, v) / 1e12
                 known = TABLE_1[n, bits][LEVELS.index(level)]
                 worst = max(worst, abs(said - known))
                 cells.append(f"{known:.4f} / {said:.4f}")
@@ -213,8 +229,8 @@ def tokens_needed(rows: Sequence[Measurement]) -> Item:
         v = found.values
         last = max(map(tokens, rows))
         for model, n in models_of(rows).items():
-            needed = [(level * n ** v["alpha"] / v["k"]) ** (1 / v["beta"]) for level in LEVELS]
-            own.append([model, f"{bits:g}", *(count(D) + ("" if last >= D else " *") for D in needed)])
+            needed = [tokens_for(level, n, v) for level in LEVELS]
+            own.append([model, f"{bits:g}", *(_told_tokens(D, last) for D in needed)])
     return item(
         "T1",
         ours=f"The laws recovered from this table give all its cells back (largest difference {worst:.4f} trillion). Second table: the same "
