@@ -182,7 +182,10 @@ LAWS: Mapping[str, Entry] = {
 
 PAPERS: Mapping[str, Entry] = {
     "ouyang2024": Entry(
-        target="bitlaw.report.ouyang2024:reproduce_ouyang2024", summary="Low-Bit Quantization Favors Undertrained LLMs"
+        target="bitlaw.reproduce:ouyang2024", summary="Low-Bit Quantization Favors Undertrained LLMs (arXiv 2411.17691)"
+    ),
+    "xu2024": Entry(
+        target="bitlaw.reproduce:xu2024", summary="Scaling Laws for Post-Training Quantized LLMs (arXiv 2410.12119)"
     ),
 }
 

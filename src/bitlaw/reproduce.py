@@ -19,8 +19,11 @@ from bitlaw.errors import InputError
 from bitlaw.progress import Progress
 from bitlaw.records import Measurement
 
-DATASETS = ("mini-pythia", "mini-pythia-2", "ablations", "native", "families")
-"""Shipped datasets that the first paper's items are made from, those of them that there are."""
+DATASETS = {
+    "ouyang2024": ("mini-pythia", "mini-pythia-2", "ablations", "native", "families"),
+    "xu2024": ("families", "mini-pythia"),
+}
+"""Shipped datasets that each paper's items are made from, those of them that there are."""
 CHANGES = "mini-pythia-2-weight-changes.csv"
 WIKITEXT = "hub-text:Salesforce/wikitext/wikitext-2-raw-v1/train-00000-of-00001.parquet"
 REFINEDWEB = "hub-text:tiiuae/falcon-refinedweb/data/train-00000-of-05534-b8fc5348cbe605a5.parquet#content"
@@ -48,7 +51,7 @@ def reproduce(
 ) -> dict[str, Any]:
     """Make a paper's figures and tables into the folder `out`: PAPER.html and a PNG each -> what was made and what is missing.
 
-    store: measurements to use (default: the shipped datasets). suite: measure this suite first, with the first paper's
+    store: measurements to use, a store or a .parquet export (default: the shipped datasets). suite: measure this suite first, with the first paper's
     settings, into `store`; models, steps, evaluation, calibration, evaluation_windows and window_tokens are for that
     (default: the paper's). weights: a suite whose checkpoints tell how weights move (Figure 12). Raises InputError.
     """
@@ -77,30 +80,56 @@ def reproduce(
         raise InputError(
             "models, steps, texts and windows are for measuring a suite, which is not given. Give --suite."
         )
-    measurements, source = _evidence(store)
+    measurements, source = _evidence(paper, store)
+    changes = _changes(weights, models, steps) if paper == "ouyang2024" and (weights or not store) else []
+    made: dict[str, Any] = entry.load()(measurements, Path(out), source=source, changes=changes)
+    return made
+
+
+def ouyang2024(
+    measurements: list[Measurement], out: Path, *, source: list[str], changes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the first paper's items into `out` -> items with their states, and the page."""
+    from bitlaw.report.ouyang2024 import reproduce_ouyang2024
     from bitlaw.report.papers import write_reproduction
 
-    extra: dict[str, Any] = {}
-    if paper == "ouyang2024":
-        extra["changes"] = _changes(weights, models, steps) if weights or not store else []
-    made = entry.load()(measurements, source=source, **extra)
-    page = write_reproduction(made, Path(out))
-    return {**made.summary(), "page": str(page)}
+    made = reproduce_ouyang2024(measurements, source=source, changes=changes)
+    return {**made.summary(), "page": str(write_reproduction(made, out))}
 
 
-def _evidence(store: str | Path) -> tuple[list[Measurement], list[str]]:
+def xu2024(
+    measurements: list[Measurement], out: Path, *, source: list[str], changes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the second paper's figures into `out` -> figures with their states, and the page."""
+    from bitlaw.report.xu2024 import FIGURES, draw
+
+    drawn = draw(measurements, out)
+    items = [
+        {
+            "name": f"F{number}",
+            "title": "",
+            "state": "missing" if number in drawn.absent else "made",
+            "ours": "",
+            "missing": drawn.absent.get(number, ""),
+        }
+        for number in FIGURES
+    ]
+    return {"paper": "xu2024", "source": source, "items": items, "page": str(drawn.page)}
+
+
+def _evidence(paper: str, store: str | Path) -> tuple[list[Measurement], list[str]]:
     """Return measurements and where they come from, in sentences."""
     if store:
-        from bitlaw.store import records
+        from bitlaw.store import read_parquet, records
 
-        found = records(store)
+        found = read_parquet(store) if str(store).endswith(".parquet") else records(store)
         return found, [f"Measurements: {len(found)} of the store {store}."]
     from bitlaw.datasets import load, names
 
-    there = [name for name in DATASETS if name in names()]
+    there = [name for name in DATASETS[paper] if name in names()]
     by_name = {name: load(name) for name in there}
     said = ", ".join(f"{name} ({len(rows)})" for name, rows in by_name.items())
-    absent = [name for name in DATASETS if name not in there]
+    absent = [name for name in DATASETS[paper] if name not in there]
     sentences = [f"Measurements: the datasets that come with bitlaw, {said}."]
     if absent:
         sentences.append(f"Not there: {', '.join(absent)}.")

@@ -16,7 +16,7 @@ from bitlaw.errors import InputError
 from bitlaw.laws import load_law
 from bitlaw.records import Measurement, TextSet, Variant
 from bitlaw.report.ouyang2024 import reproduce_ouyang2024
-from bitlaw.report.ouyang2024_published import ITEMS, LABELS, LEVELS, TABLE_1
+from bitlaw.report.ouyang2024.published import ITEMS, LABELS, LEVELS, TABLE_1
 from bitlaw.report.papers import write_reproduction
 from bitlaw.report.slopes import common_slope
 from bitlaw.reproduce import reproduce
@@ -174,3 +174,13 @@ def test_a_store_of_ones_own(tmp_path: Path) -> None:
         store.add(simulate())
     made = reproduce("ouyang2024", tmp_path / "out", store=tmp_path / "mine.db")
     assert made["source"][0] == f"Measurements: {len(simulate())} of the store {tmp_path / 'mine.db'}."
+
+
+def test_the_second_paper_on_the_shipped_records(tmp_path: Path) -> None:
+    """What the shipped records cannot make is said of each figure."""
+    found = reproduce("xu2024", tmp_path)
+    states = {item["name"]: item["state"] for item in found["items"]}
+    assert len(states) == 17
+    assert "made" in states.values()
+    assert all(item["missing"] for item in found["items"] if item["state"] == "missing")
+    assert Path(found["page"]).is_file()

@@ -76,6 +76,7 @@ checkpoints each from the hub, which takes days of one GPU. It goes on where it 
 
   bitlaw reproduce ouyang2024
   bitlaw reproduce ouyang2024 --store runs/mine.db --out runs/figures
+  bitlaw reproduce xu2024 --store families.parquet
   bitlaw reproduce ouyang2024 --suite pythia --store pythia.db --models pythia-160m-deduped --steps 512 1000 2000""",
     arguments=_arguments,
     run=_run,

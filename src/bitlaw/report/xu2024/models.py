@@ -35,6 +35,8 @@ def of_family(models: Sequence[ModelRecords], family: str) -> list[ModelRecords]
 def main_family(models: Sequence[ModelRecords]) -> list[ModelRecords]:
     """Return the models that stand for the paper's OPT: OPT where there is any, else the family with most models."""
     families = families_of(models)
+    if not families:
+        raise Absent("no model has the measurements that this figure is made of")
     chosen = "opt" if "opt" in families else max(families, key=lambda name: len(of_family(models, name)))
     return of_family(models, chosen)
 

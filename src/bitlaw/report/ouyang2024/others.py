@@ -10,10 +10,10 @@ import numpy as np
 
 from bitlaw.fit import Fit, fit
 from bitlaw.records import Measurement
-from bitlaw.report import ouyang2024_drawing as drawing
-from bitlaw.report.ouyang2024_fits import above_noise, table_of, told
-from bitlaw.report.ouyang2024_published import GROWTH, item
-from bitlaw.report.ouyang2024_rows import (
+from bitlaw.report.ouyang2024 import drawing
+from bitlaw.report.ouyang2024.fits import above_noise, table_of, told
+from bitlaw.report.ouyang2024.published import GROWTH, item
+from bitlaw.report.ouyang2024.rows import (
     NATIVE,
     WIDTHS,
     checkpoint_of,

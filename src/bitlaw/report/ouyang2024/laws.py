@@ -11,10 +11,10 @@ import numpy as np
 from bitlaw.fit import fit
 from bitlaw.laws import load_law
 from bitlaw.records import Measurement
-from bitlaw.report import ouyang2024_drawing as drawing
-from bitlaw.report.ouyang2024_fits import ONE_BIT, THRESHOLD, fits_by_width, held_out_scores, table_of, told
-from bitlaw.report.ouyang2024_published import LABELS, LEVELS, TABLE_1, TABLE_SIZES, item
-from bitlaw.report.ouyang2024_rows import WIDTHS, is_ordinary, is_plain, models_of, one_calibration, tokens
+from bitlaw.report.ouyang2024 import drawing
+from bitlaw.report.ouyang2024.fits import ONE_BIT, THRESHOLD, fits_by_width, held_out_scores, table_of, told
+from bitlaw.report.ouyang2024.published import LABELS, LEVELS, TABLE_1, TABLE_SIZES, item
+from bitlaw.report.ouyang2024.rows import WIDTHS, is_ordinary, is_plain, models_of, one_calibration, tokens
 from bitlaw.report.papers import Grid, Item
 from bitlaw.report.words import count, listed
 

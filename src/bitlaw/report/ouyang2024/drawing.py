@@ -14,7 +14,7 @@ from bitlaw.fit import Fit
 from bitlaw.laws.law import Array
 from bitlaw.predict.evidence import digitised_points
 from bitlaw.records import Measurement
-from bitlaw.report.ouyang2024_rows import curves, models_of, tokens
+from bitlaw.report.ouyang2024.rows import curves, models_of, tokens
 from bitlaw.report.papers import panels
 from bitlaw.report.style import FAINT, INK, PUBLISHED, bits_marks, linear_axis, model_colors, tokens_axis
 from bitlaw.report.words import bits_name, count

@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bitlaw.records import Measurement
-from bitlaw.report import ouyang2024_factors as factors
-from bitlaw.report import ouyang2024_laws as laws
-from bitlaw.report import ouyang2024_others as others
-from bitlaw.report.ouyang2024_published import item
-from bitlaw.report.ouyang2024_rows import main_rows, models_of, usable
+from bitlaw.report.ouyang2024 import factors, laws, others
+from bitlaw.report.ouyang2024.published import item
+from bitlaw.report.ouyang2024.rows import main_rows, models_of, usable
 from bitlaw.report.papers import Item, Reproduction
 
 PAPER = "Low-Bit Quantization Favors Undertrained LLMs (arXiv 2411.17691)"

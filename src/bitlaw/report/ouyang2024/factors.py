@@ -12,10 +12,10 @@ import numpy as np
 from bitlaw.fit import Fit, fit
 from bitlaw.laws import load_law
 from bitlaw.records import Measurement
-from bitlaw.report import ouyang2024_drawing as drawing
-from bitlaw.report.ouyang2024_fits import ONE_BIT, THRESHOLD, above_noise, table_of
-from bitlaw.report.ouyang2024_published import item
-from bitlaw.report.ouyang2024_rows import at_tokens, curves, models_of, tokens
+from bitlaw.report.ouyang2024 import drawing
+from bitlaw.report.ouyang2024.fits import ONE_BIT, THRESHOLD, above_noise, table_of
+from bitlaw.report.ouyang2024.published import item
+from bitlaw.report.ouyang2024.rows import at_tokens, curves, models_of, tokens
 from bitlaw.report.papers import Grid, Item
 from bitlaw.report.slopes import Slope, common_slope
 from bitlaw.report.words import bits_name, count, listed
