@@ -21,7 +21,7 @@ LAW = "ouyang2024-unified"
 
 @dataclass(kw_only=True)
 class DemoResult:
-    """What the demo did: seconds of each part, counts, fits, the QiD table, and where everything lies."""
+    """What the demo did: seconds of each part, counts, fits, the QiD table, what stands beside it, and where everything lies."""
 
     out: str
     seconds: dict[str, float] = field(default_factory=dict)
@@ -31,6 +31,7 @@ class DemoResult:
     exponents: list[dict[str, Any]] = field(default_factory=list)
     qid: list[dict[str, Any]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
     report: str = ""
     store: str = ""
 
@@ -83,7 +84,28 @@ def demo(
     result.exponents = [_exponents(method, made) for method, made in fits.items()]
     result.qid = _qid_table(table)
     result.findings = _findings(table)
+    result.evidence = _beside()
     return result
+
+
+def _beside() -> list[str]:
+    """Return what the same law says elsewhere: of the records that come with bitlaw, and as published."""
+    from bitlaw.laws import load_law
+    from bitlaw.predict.shipped import shipped_fit
+
+    shipped = shipped_fit()
+    words = [
+        f"{name} {shipped.values[name]:.3g} [{low:.3g}, {high:.3g}]"
+        for name, (low, high) in shipped.intervals.items()
+        if name != "k"
+    ]
+    data = shipped.data
+    known = load_law(LAW).published[0]
+    constants = ", ".join(f"{name} {value:.4g}" for name, value in known.values.items() if name != "k")
+    return [
+        f"beside, the same law fitted to {data.source} ({data.rows} rows, {data.models} models, gptq): {', '.join(words)}",
+        f"beside, published: {constants} ({known.source}; {known.data})",
+    ]
 
 
 def _finished(suite_folder: Path) -> bool:

@@ -189,7 +189,7 @@ def test_laws_that_cannot_answer_are_refused() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'ouyang2024-4bit'"):
         predict(1e9, 1e11, 4, law="ouyang2024-4bti")
     with pytest.raises(
-        InputError, match=r"needs qid from tokens\. Use one of: auto, ouyang2024-unified, ouyang2024-4bit"
+        InputError, match=r"needs qid from tokens\. Use one of: auto, records, ouyang2024-unified, ouyang2024-4bit"
     ):
         predict(1e9, 1e11, 4, law="ouyang2024-loss")
     with pytest.raises(InputError, match="lack k"):

@@ -30,7 +30,7 @@ def add_law(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     source.add_argument(
         "--law",
         default="auto",
-        help="a published law by name, or name@setting (default: auto, the law of the bit width at 2-4 bits)",
+        help="a published law by name, name@setting, or records: a fit to the measurements that come with bitlaw (default: auto)",
     )
     if several:
         source.add_argument(
@@ -133,6 +133,16 @@ def beside(data: dict[str, Any], what: str, unit: str) -> list[str]:
         + ("" if b["ratio"] is None else f" ({number(b['ratio'])} times)")
         for b in data["beside"]
     ]
+
+
+def of_records(data: dict[str, Any]) -> list[str]:
+    """Return a line on what the shipped records say, or that they do not cover the question."""
+    found = data["records"]
+    if found is None:
+        return []
+    if found["value"] is None:
+        return [f"records: the {found['source']} does not reach this question: {'; '.join(found['outside'])}"]
+    return [f"records: the {found['source']} says QiD {number(found['value'])} nats ({number(found['ratio'])} times)"]
 
 
 def holds(data: dict[str, Any]) -> list[str]:

@@ -37,14 +37,16 @@ def _predict_text(data: dict[str, Any]) -> str:
             f"({asking.interval(data['quantized_interval'])})"
         )
         lines.append(f"16-bit loss from: {data['loss_source']}")
-    return "\n".join([*lines, *asking.origin(data), *asking.beside(data, "QiD", "nats"), *asking.holds(data)])
+    others = [*asking.beside(data, "QiD", "nats"), *asking.of_records(data)]
+    return "\n".join([*lines, *asking.origin(data), *others, *asking.holds(data)])
 
 
 PREDICT = Verb(
     name="predict",
     summary="predict the degradation of a model nobody has quantized yet",
     teach="""\
-From published laws, or from a fit of your own measurements. The answer says which law, its constants' source, an
+From published laws, from the records that come with bitlaw where they cover the question (--law records: always), or from
+a fit of your own measurements. The answer says which law, its constants' source, an
 interval, and whether the question lies outside the range the law was fitted on; --strict refuses such a question.
 
   bitlaw predict --params 70e9 --tokens 15e12 --bits 4

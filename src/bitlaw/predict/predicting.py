@@ -13,6 +13,7 @@ from bitlaw.laws import Law, law_names, load_law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.losses import resolve_loss, total_band
+from bitlaw.predict.shipped import DATASET, RECORDS, shipped_fit
 from bitlaw.predict.sources import Also, Source, answers_at, published_source, resolve
 
 PYTHIA_VOCABULARY = 50_304
@@ -30,12 +31,23 @@ class LawValue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordsValue:
+    """What a fit to the records that come with bitlaw says; no value outside the range they cover, where it means nothing."""
+
+    law: str
+    value: float | None
+    ratio: float | None
+    source: str
+    outside: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prediction(Answer):
     """QiD of a model, nats per token (`value`), with the losses around it.
 
     baseline_loss, quantized_loss and their intervals: nats per token of the published tokenizer and text, or of the
     loss fit given; None where no loss law fits the question (`loss_source` says which or why not). beside: the other
-    laws' values.
+    laws' values. records: what a fit to the records that come with bitlaw says, None where that is the answer itself.
     """
 
     parameters: float
@@ -47,6 +59,7 @@ class Prediction(Answer):
     quantized_interval: Interval | None
     loss_source: str
     beside: tuple[LawValue, ...]
+    records: RecordsValue | None = None
 
 
 def predict(
@@ -62,14 +75,15 @@ def predict(
 ) -> Prediction:
     """Predict the degradation of a model of `parameters` (N, non-embedding) trained on `tokens` (D) at `bits` (P).
 
-    law: `auto` (the published law of 2, 3 or 4 bits, else the unified one), a name, or a Fit of your own measurements.
+    law: `auto` (the fit to the records that come with bitlaw inside the range they cover, else the published law of 2, 3
+    or 4 bits, else the unified one), `records`, a name, or a Fit of your own measurements.
     loss_law: `auto` (the published 16-bit loss law beside published laws, none beside a Fit, whose text and tokenizer
     it does not know), a name, a Fit of `ouyang2024-loss`, or `none`. strict: refuse outside the fitted range. also:
     values of further variables the law reads, such as group_size. Raises InputError for input that cannot be.
     """
     asked = question(parameters, tokens, bits)
     check_level(level)
-    source = resolve(law, asked["bits"], also)
+    source = resolve(_most_fitting(law, asked), asked["bits"], also)
     outside = source.outside(asked)
     refuse_outside(outside, strict)
     columns = {name: np.array([value]) for name, value in asked.items()}
@@ -100,6 +114,32 @@ def predict(
         quantized_interval=quantized_interval,
         loss_source=loss_source,
         beside=_beside(source, asked, float(value[0])),
+        records=_records(source, asked, float(value[0])),
+    )
+
+
+def _most_fitting(law: str | Law | Fit, asked: dict[str, float]) -> str | Law | Fit:
+    """Return `records` for `auto` where the shipped records cover the question, which the published laws do not reach."""
+    if law != "auto":
+        return law
+    ranges = shipped_fit().fitted
+    covered = all(low <= asked[name] <= high for name, (low, high) in ranges.items() if name in asked)
+    return RECORDS if covered else law
+
+
+def _records(source: Source, asked: dict[str, float], value: float) -> RecordsValue | None:
+    """Return what the fit to the shipped records says, unless it is what answered or another fit did."""
+    if source.fit is not None:
+        return None
+    found = resolve(RECORDS, asked["bits"])
+    outside = tuple(out.words for out in found.outside(asked))
+    said = None if outside else float(found.value(asked))
+    return RecordsValue(
+        law=f"{found.law.name} fitted to {DATASET}",
+        value=said,
+        ratio=said / value if said is not None and value > 0 else None,
+        source=found.origin,
+        outside=outside,
     )
 
 

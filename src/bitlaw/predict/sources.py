@@ -25,6 +25,7 @@ from bitlaw.laws.law import INDICATOR, Array
 from bitlaw.predict.answers import Outside, outside_of
 from bitlaw.predict.evidence import ONE_BIT, UNIFIED, drift, published_evidence
 from bitlaw.predict.grids import DERIVED, LAW_GROUP, WIDTH_LIKE, derived
+from bitlaw.predict.shipped import RECORDS, shipped_fit
 
 Also = Mapping[str, float | str]
 """Values of what an answer depends on beyond N, D and P: group_size=128.0, or method="gptq" for a fit with offsets."""
@@ -242,9 +243,14 @@ def answers_at(law: Law, bits: float, also: Collection[str] = ()) -> bool:
 
 
 def resolve(law: str | Law | Fit, bits: float, also: Also | None = None) -> Source:
-    """Return the source that answers. `auto`: the law of exactly this bit width if one is published, else the unified."""
+    """Return the source that answers. `auto`: the law of exactly this bit width if one is published, else the unified.
+
+    `records`: the fit to the records that come with bitlaw.
+    """
     if isinstance(law, Fit):
         source = fit_source(law, also)
+    elif law == RECORDS:
+        source = fit_source(shipped_fit(), also)
     elif law == "auto":
         exact = ONE_BIT.get(bits, UNIFIED)
         source = published_source(load_law(exact), also)
@@ -254,6 +260,6 @@ def resolve(law: str | Law | Fit, bits: float, also: Also | None = None) -> Sour
         able = ", ".join(name for name in law_names() if answers_at(load_law(name), bits))
         raise InputError(
             f"Law {source.law.name!r} gives {source.law.target} from {', '.join(source.law.variables)}; this question "
-            f"needs qid from tokens. Use one of: auto, {able}."
+            f"needs qid from tokens. Use one of: auto, {RECORDS}, {able}."
         )
     return source
