@@ -4,7 +4,7 @@
 
 Each peer quantizes the last checkpoint of the suite's largest model on the same calibration windows; its dequantized
 weights and bitlaw's are scored on the same evaluation windows. `same` is the share of weights on which both agree within
-a quarter of a step, in the layer where it is least. Four differences of QiD are shown:
+a quarter of a step, in the layer where it is least; `other` how many do not, in all layers. Four differences of QiD are shown:
 
     as it is    the peer's QiD minus bitlaw's, each with its own walk through the model
     float64     the same with the peer's Hessian factorised in float64, as bitlaw's is (`exact` in peer_weights.py)
@@ -93,17 +93,22 @@ Paired = tuple[float, float]
 """A mean difference of windows and its paired standard error, nats per token."""
 
 
+NOTHING = 5e-7
+"""Nats per token that the tables print as 0."""
+
+
 def agrees(difference: Paired) -> bool:
-    """Whether QiD differs by at most two paired standard errors."""
-    return abs(difference[0]) <= 2 * difference[1]
+    """Whether QiD differs by at most two paired standard errors, or by nothing."""
+    return abs(difference[0]) <= max(2 * difference[1], NOTHING)
 
 
 @dataclass(frozen=True)
 class Against:
-    """What another's QiD is more than bitlaw's, and of each layer the share of values that both hold."""
+    """What another's QiD is more than bitlaw's, of each layer the share of values that both hold, and how many differ in all."""
 
     difference: Paired
     same: Mapping[str, float]
+    different: int
 
 
 @dataclass(frozen=True)
@@ -187,9 +192,11 @@ def against(
     if ours.keys() != other.keys():
         raise RuntimeError(f"other layers were quantized: {sorted(ours.keys() ^ other.keys())}")
     nats, others = (window_nats(model, evaluation, weights) for weights in (ours, other))
+    same = {layer: same_values(ours[layer], other[layer], steps[layer]) for layer in ours}
     return Against(
         difference=paired(others, nats, evaluation.shape[1] - 1),
-        same={layer: same_values(ours[layer], other[layer], steps[layer]) for layer in ours},
+        same=same,
+        different=round(sum((1.0 - same[layer]) * ours[layer].numel() for layer in ours)),
     )
 
 
@@ -204,13 +211,19 @@ def step(weight: torch.Tensor, match: Match, bits: int) -> torch.Tensor:
 
 def same_values(ours: torch.Tensor, other: torch.Tensor, steps: torch.Tensor) -> float:
     """Share of values within a quarter of a step of each other; steps [out, groups, 1]."""
-    return float(((ours - other).reshape(*steps.shape[:2], -1).abs() < steps / 4).float().mean())
+    return float(((ours - other).reshape(*steps.shape[:2], -1).abs() < steps / 4).double().mean())
 
 
 def table(rows: Sequence[Compared]) -> str:
     """Markdown; QiD in 1e-3 nats per token."""
     compared = ("as it is", "float64", "by layer", "reversed")
-    heads = ["peer, setting", "bitlaw", "bits", "QiD, bitlaw", *(word for name in compared for word in (name, "same"))]
+    heads = [
+        "peer, setting",
+        "bitlaw",
+        "bits",
+        "QiD, bitlaw",
+        *(w for name in compared for w in (name, "other" if name == "by layer" else "same")),
+    ]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for r in rows:
         cells = [f"{r.match.peer}, {r.match.label}", f"`{r.match.line.format(bits=r.bits)}`", str(r.bits)]
@@ -218,7 +231,7 @@ def table(rows: Sequence[Compared]) -> str:
         for found in (r.shipped, r.exact, r.by_layer, r.reversed):
             mark = "" if agrees(found.difference) else " (!)"
             cells.append(f"{1e3 * found.difference[0]:+.3f} ± {1e3 * found.difference[1]:.3f}{mark}")
-            cells.append(f"{100 * min(found.same.values()):.1f} %")
+            cells.append(str(found.different) if found is r.by_layer else f"{100 * min(found.same.values()):.1f} %")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

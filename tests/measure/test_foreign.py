@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bitlaw.cli.main import main
 from bitlaw.errors import CheckpointError, InputError
 from bitlaw.formats import parse_format
 from bitlaw.measure import MeasurePlan, measure
-from bitlaw.measure.foreign import ForeignModel, effective_weight, foreign_model, measure_foreign
+from bitlaw.measure.foreign import ForeignModel, foreign_model, measure_foreign
+from bitlaw.measure.foreign_layers import effective_weight
 from bitlaw.quantize.method import NoOptions
 from bitlaw.quantize.nearest import nearest
 from bitlaw.records import Measurement
@@ -23,6 +25,7 @@ from bitlaw.store import open_store
 from bitlaw.suites import open_suite
 from bitlaw.suites.checkpoint import load_causal_model
 from bitlaw.suites.foreign import TOOLS, read_foreign_format
+from bitlaw.suites.hqq_folder import HQQ_FILE, hqq_bytes
 from bitlaw.sweep import Decoder
 from bitlaw.sweep.layers import linear_layers
 
@@ -230,6 +233,52 @@ def test_a_missing_package_is_named(
     with pytest.raises(InputError, match=f"Run: pip install {TOOLS[tool].packages}$"):
         measure_foreign(suite_folder, given, tmp_path / "s.db", of=ORIGINAL, **settings(suite_folder))
     assert not (tmp_path / "s.db").exists()
+
+
+def hqq_layer(bits: int = 4, group: int = 64) -> dict[str, Any]:
+    """What the hqq package keeps of a layer of 8 x 64 weights."""
+    return {
+        "W_q": torch.zeros(8, 32, dtype=torch.uint8),
+        "scale": torch.ones(8, 1),
+        "zero": torch.zeros(8, 1),
+        "bias": torch.zeros(8),
+        "nbits": bits,
+        "group_size": group,
+        "shape": torch.Size([8, 64]),
+    }
+
+
+def test_folders_of_the_hqq_package(tmp_path: Path) -> None:
+    config(tmp_path, {})
+    torch.save({"norm": {"weight": torch.ones(4)}, "up": hqq_layer(), "down": hqq_layer()}, tmp_path / HQQ_FILE)
+    read = read_foreign_format(tmp_path)
+    assert (read.name, read.told.bits, read.told.group_size) == ("hqq:int4_g64", 4.0, 64)
+    assert hqq_bytes(tmp_path) == {
+        f"{layer}.{part}": size
+        for layer in ("up", "down")
+        for part, size in (("W_q", 256), ("scale", 32), ("zero", 32))
+    }
+    torch.save({"up": hqq_layer(), "down": hqq_layer(3)}, tmp_path / HQQ_FILE)
+    assert read_foreign_format(tmp_path).name == "hqq:mixed"
+    torch.save({"norm": {"weight": torch.ones(4)}}, tmp_path / HQQ_FILE)
+    with pytest.raises(CheckpointError, match="no quantized layer"):
+        read_foreign_format(tmp_path)
+    (tmp_path / HQQ_FILE).write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(CheckpointError, match="cannot be read as an HQQ checkpoint"):
+        read_foreign_format(tmp_path)
+
+
+def test_tensors_that_a_tool_leaves_out_have_the_value_they_stand_for(suite_folder: Path, tmp_path: Path) -> None:
+    """AWQ's scales of an activation function, which GPTQModel leaves out where they are 1; here a norm's weights."""
+    folder = shutil.copytree(suite_folder / "neox/step-20", tmp_path / "q")
+    tensors = load_file(folder / "model.safetensors")
+    (lacking,) = [name for name in tensors if name.endswith("final_layer_norm.weight")]
+    save_file({n: t for n, t in tensors.items() if n != lacking}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="1 missing keys"):
+        load_causal_model(folder, "float32", absent={".act.scales": 1.0})
+    model = load_causal_model(folder, "float32", absent={".final_layer_norm.weight": 0.5})
+    assert (model.get_parameter(lacking) == 0.5).all()
+    assert TOOLS["awq"].absent[".act.scales"] == 1.0
 
 
 def test_models_that_cannot_be_compared(suite_folder: Path, rounded: Path, tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """A checkpoint that another tool quantized, measured as a variant of its 16-bit original on the same tokens.
 
 transformers loads both, with the kernels the tool brings; both read the same windows, side by side, so QiD is paired as
-everywhere else. What cannot be read off in one way for all tools is looked at from outside: the weights a layer computes
-with are its outputs for the identity matrix, and the bits it takes are those of its tensors in the files.
+everywhere else. What cannot be read off in one way for all tools is looked at from outside (foreign_layers.py).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from torch import nn
 
 import bitlaw
 from bitlaw.errors import CheckpointError, InputError, MeasurementError, NonFiniteError
+from bitlaw.measure.foreign_layers import block_layers, stored_bits, weights_seen
 from bitlaw.measure.job import SMALL_PARAMETERS, choose_device, device_name
 from bitlaw.measure.plan import MeasurePlan
 from bitlaw.measure.running import MeasureSummary, count_outcomes, window_length
@@ -31,15 +31,12 @@ from bitlaw.store import Store, open_store
 from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
 from bitlaw.suites.checkpoint import load_causal_model
 from bitlaw.suites.foreign import ForeignFormat, read_config, read_foreign_format
-from bitlaw.suites.hqq_folder import HQQ_FILE, hqq_bytes, is_hqq_folder, load_hqq_model
-from bitlaw.suites.weights import folder_bytes, weights_sha256
-from bitlaw.sweep import Decoder
-from bitlaw.sweep.layers import LinearLayer, linear_layers
+from bitlaw.suites.hqq_folder import HQQ_FILE, is_hqq_folder, load_hqq_model
+from bitlaw.suites.weights import weights_sha256
 from bitlaw.sweep.score import Tally, reference
 from bitlaw.text import Windows, load_tokenizer, open_text, token_windows
 
 METHOD = "foreign"
-SAME_WEIGHT = 2.0**-8  # relative difference up to which a weight was only cast to 16 bits
 MUST_AGREE = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")
 
 
@@ -222,11 +219,11 @@ def _measure_one(
     try:
         base, tally = _score(truth, foreign, windows, batch_windows, device)
         bytes_scored = int(windows.bytes_scored.sum())
-        layers = _block_layers(truth)
-        facts: Mapping[str, Any] = {**asdict(tally), **_weights_seen(layers, foreign)}
+        layers = block_layers(truth)
+        facts: Mapping[str, Any] = {**asdict(tally), **weights_seen(layers, foreign)}
         return (
             Seen(**asdict(base), bits_per_weight=16.0, bytes_scored=bytes_scored),
-            Seen(**facts, bits_per_weight=_stored_bits(model.folder, layers), bytes_scored=bytes_scored),
+            Seen(**facts, bits_per_weight=stored_bits(model.folder, layers), bytes_scored=bytes_scored),
         )
     except CheckpointError:
         raise
@@ -273,67 +270,6 @@ def _score(truth: Any, foreign: Any, windows: Windows, batch_windows: int, devic
                 f"the {who} has a non-finite loss on {counted.non_finite_tokens} of {counted.tokens_scored} tokens"
             )
     return base, tally
-
-
-def _block_layers(model: nn.Module) -> list[LinearLayer]:
-    decoder = Decoder(model)
-    return [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
-
-
-@torch.no_grad()
-def effective_weight(module: Any, in_features: int, *, dtype: torch.dtype, device: str) -> torch.Tensor:
-    """Return the weights a linear layer of any kind computes with, [out, in] float32: its outputs for the identity.
-
-    Rounding the inputs of a layer (W8A8) does not change them: a row of the identity is one largest value and zeros.
-    """
-    bias = getattr(module, "bias", None)
-    kept = None if bias is None else bias.detach().clone()
-    try:
-        if bias is not None:
-            bias.zero_()  # in place: tools that keep parameters elsewhere let none be taken away
-        outputs: torch.Tensor = module(torch.eye(in_features, dtype=dtype, device=device)[None])[0]
-        if bias is not None and module.bias.any():  # it was a copy
-            outputs = outputs - module.bias
-    finally:
-        if bias is not None:
-            bias.copy_(kept)
-    return outputs.T.float()
-
-
-def _weights_seen(layers: Sequence[LinearLayer], foreign: Any) -> dict[str, Any]:
-    """Return how many layers and parameters differ from the original by more than a cast, and the SQNR over all."""
-    count = parameters = 0
-    signal = noise = 0.0
-    for layer in layers:
-        weight = layer.weight.float()
-        found = effective_weight(
-            foreign.get_submodule(layer.name), weight.shape[1], dtype=foreign.dtype, device=str(weight.device)
-        )
-        if found.shape != weight.shape:
-            raise CheckpointError(f"{layer.name} is {list(found.shape)} there, {list(weight.shape)} in the original.")
-        signal += float(weight.double().square().sum())
-        if torch.allclose(found, weight, rtol=SAME_WEIGHT, atol=0.0):
-            continue
-        count += 1
-        parameters += weight.numel()
-        noise += float((found - weight).double().square().sum())
-    return {
-        "quantized_layers": count,
-        "quantized_parameters": parameters,
-        "sqnr_db": float(10.0 * np.log10(signal / noise)) if noise else float("inf"),
-    }
-
-
-def _stored_bits(folder: Path, layers: Sequence[LinearLayer]) -> float | None:
-    """Return the bits that the layers' tensors take in the files, biases apart, over their weights; None if not found."""
-    sizes = hqq_bytes(folder) if is_hqq_folder(folder) else folder_bytes(folder)
-    bits = 0
-    for layer in layers:
-        own = [n for name, n in sizes.items() if name.startswith(f"{layer.name}.") and name != f"{layer.name}.bias"]
-        if not own:
-            return None
-        bits += 8 * sum(own)
-    return bits / sum(layer.stored.numel() for layer in layers)
 
 
 def _made(device: str, dtype: str, seconds: float, packages: str) -> Made:
