@@ -1,7 +1,8 @@
 """Speed of rounding to nearest on one core: million weights a second for every format, or for the names given.
 
 Run with OMP_NUM_THREADS=1; the best of some repeats on a 2048 x 2048 float32 weight, parameters included. The last two
-columns are for GPTQ: microseconds to round one column of 2048 rows, and to choose the parameters of one group.
+columns are for GPTQ: microseconds to round one column of 2048 rows, and to choose the parameters of one group. Times are
+CPU time of this process, so other work on the machine counts only where it shares caches and memory.
 """
 
 import sys
@@ -14,15 +15,15 @@ from bitlaw import catalog
 from bitlaw.formats import group_width, parse_format, quantize_groups
 
 ROWS = COLUMNS = 2048
-REPEATS = 5
+REPEATS = 15
 
 
 def best_seconds(run: Callable[..., object], *given: object) -> float:
     seconds = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         run(*given)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds)
 
 
