@@ -45,6 +45,7 @@ class Choice:
 
 CHOICES = (
     Choice("default"),
+    Choice("`scales=block`", f"{DEFAULT} scales=block"),
     Choice("`scales=static`", f"{DEFAULT} scales=static"),
     Choice("`damping=0.001`", f"{DEFAULT} damping=0.001"),
     Choice("`damping=0.1`", f"{DEFAULT} damping=0.1"),

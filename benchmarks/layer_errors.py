@@ -25,7 +25,8 @@ from bitlaw.sweep.layers import collect, input_groups, linear_layers
 from bitlaw.text import open_text, token_windows
 
 Layer = tuple[str, torch.Tensor, InputStatistics, WeightGradients]
-EXTRA = ("gptq damping_rule=search", "gptq order=activation", "gptq order=group_aware", "gptq scales=static")
+EXTRA = ("gptq damping_rule=search", "gptq order=activation", "gptq order=group_aware")
+EXTRA += ("gptq scales=block", "gptq scales=static")
 
 
 @torch.no_grad()
