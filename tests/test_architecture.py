@@ -33,6 +33,7 @@ ROOMS = [
     "predictor",
     "report",
     "demo",
+    "probe",
     "reproduce",
     "api",
     "cli",

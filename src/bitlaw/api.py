@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         training_level,
     )
     from bitlaw.predictor import frontier, predictor_evaluate, predictor_predict, predictor_train
+    from bitlaw.probe import probe, probe_path
     from bitlaw.report import report
     from bitlaw.reproduce import reproduce
     from bitlaw.store.opening import records
@@ -50,6 +51,8 @@ _WHERE = {
     "predictor_evaluate": "bitlaw.predictor",
     "predictor_predict": "bitlaw.predictor",
     "predictor_train": "bitlaw.predictor",
+    "probe": "bitlaw.probe",
+    "probe_path": "bitlaw.probe",
     "report": "bitlaw.report",
     "reproduce": "bitlaw.reproduce",
     "suites": "bitlaw.suites",
@@ -70,6 +73,8 @@ __all__ = [
     "predictor_evaluate",
     "predictor_predict",
     "predictor_train",
+    "probe",
+    "probe_path",
     "project",
     "records",
     "report",

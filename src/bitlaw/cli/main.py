@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bitlaw import __version__
-from bitlaw.cli import choices, landscape, models, numbers, questions, records, reproducing
+from bitlaw.cli import choices, landscape, models, numbers, probing, questions, records, reproducing
 from bitlaw.cli.output import as_json
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import BitlawError, InputError
@@ -19,6 +19,7 @@ VERBS: tuple[Verb, ...] = (
     models.DEMO,
     models.TRAIN,
     models.MEASURE,
+    probing.PROBE,
     records.RECORDS,
     numbers.FIT,
     questions.PREDICT,

@@ -14,7 +14,8 @@ from bitlaw.errors import InputError
 from bitlaw.progress import open_progress
 
 
-def _add_progress(parser: argparse.ArgumentParser) -> None:
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    """Add --progress."""
     parser.add_argument(
         "--progress",
         default="auto",
@@ -23,10 +24,13 @@ def _add_progress(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser, *, workers: bool = True) -> None:
+    """Add --device, and --workers where a verb has any."""
     parser.add_argument(
         "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1 (default: auto)"
     )
+    if not workers:
+        return
     parser.add_argument(
         "--workers", type=int, default=0, help="processes side by side (default: the cores, or one a GPU)"
     )
@@ -36,8 +40,8 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="runs/demo", help="folder for suite, store, fits and report (default: runs/demo)"
     )
-    _add_device(parser)
-    _add_progress(parser)
+    add_device(parser)
+    add_progress(parser)
 
 
 def _run_demo(given: argparse.Namespace) -> Any:
@@ -70,8 +74,8 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, help="folder for checkpoints and suite.json; begun training goes on there"
     )
     parser.add_argument("--text", default="", help="a text or pattern of files instead of the plan's own")
-    _add_device(parser)
-    _add_progress(parser)
+    add_device(parser)
+    add_progress(parser)
 
 
 def _run_train(given: argparse.Namespace) -> Any:
@@ -182,8 +186,8 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", default="auto", choices=("auto", "yes", "no"),
         help="read each model block by block (auto: where its weights take over half of the free memory)",
     )  # fmt: skip
-    _add_device(parser)
-    _add_progress(parser)
+    add_device(parser)
+    add_progress(parser)
 
 
 PLAN_FLAGS = (

@@ -180,6 +180,12 @@ def _chosen(suite: Suite, models: Sequence[str], steps: Sequence[int], shard: st
     return chosen[int(index) :: int(count)]
 
 
+def evaluation_windows_of(plan: MeasurePlan, suite: Suite) -> Windows:
+    """Return the plan's evaluation windows for the suite's first checkpoint, as `measure` takes them."""
+    evaluation, _ = _Texts(plan, suite).of(suite.checkpoints[0])
+    return evaluation
+
+
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """What the families' configs call the longest window; a model with ALiBi may have none."""
 LONGEST_WINDOW = 2048  # tokens, where the plan leaves the length to the model
