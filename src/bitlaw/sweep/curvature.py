@@ -19,6 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bitlaw.errors import NonFiniteError
 
 
+AT_ONCE = 4096
+"""Tokens differentiated at once: two graphs of written-out attention are kept for them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaylorTerms:
     """g.e (nats per token and unit of length) and e.H.e (per squared unit)."""
@@ -50,7 +54,8 @@ def taylor_terms(
         for name, parameter in named.items():
             parameter.requires_grad_(name in moved)
         for ids in chunks:
-            sums += _chunk(work, moved, directions, ids)
+            for part in torch.split(ids, max(1, AT_ONCE // ids.shape[1])):
+                sums += _chunk(work, moved, directions, part)
     finally:
         for name, parameter in named.items():
             parameter.requires_grad_(asked_before[name])
