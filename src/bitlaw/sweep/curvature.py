@@ -18,7 +18,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bitlaw.errors import NonFiniteError
 
-
 AT_ONCE = 4096
 """Tokens differentiated at once: two graphs of written-out attention are kept for them."""
 
