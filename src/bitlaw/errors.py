@@ -7,6 +7,7 @@ BitlawError
 │   └── StoreError      a store that cannot be opened or written
 └── MeasurementError    a measurement could not be made; recorded as a state, not raised to the user
     ├── HessianError    a Hessian that cannot be factorised
+    │   └── UnreadError a layer that read no token of the calibration text, as an expert may
     └── NonFiniteError  a loss or a weight that is NaN or infinite
 """
 
@@ -49,6 +50,10 @@ class MeasurementError(BitlawError):
 
 class HessianError(MeasurementError):
     """A layer's Hessian is singular, non-finite or of the wrong size."""
+
+
+class UnreadError(HessianError):
+    """A layer that read no token, such as an expert to which none was routed."""
 
 
 class NonFiniteError(MeasurementError):

@@ -155,7 +155,8 @@ class Seen:
     `weight_norm` is |w|, the l2 norm that `sqnr_db` = 20 log10(|w| / |dw|) is relative to: over the weights of all linear
     layers in the blocks (a probe of some layers: over those). `gradient_along` and `curvature_along` are g.e (nats per
     token and unit length) and e.H.e (per squared unit) of the mean loss at the unchanged weights, along a probe's unit
-    direction e.
+    direction e. `least_expert_tokens` is how many calibration tokens the least used expert of a mixture read; None for
+    models without experts and methods that read no inputs.
     """
 
     state: str = "ok"
@@ -184,6 +185,7 @@ class Seen:
     weight_norm: float | None = None
     gradient_along: float | None = None
     curvature_along: float | None = None
+    least_expert_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +311,7 @@ LATER_COLUMNS: Mapping[str, Scalar] = {
     "weight_norm": None,
     "gradient_along": None,
     "curvature_along": None,
+    "least_expert_tokens": None,
 }
 """Columns newer than the first files, and what rows written before them mean."""
 

@@ -133,5 +133,24 @@ FAMILIES = {
     ),
     "cohere": Family("Command R", "parallel residual, scaled logits", "Cohere", dict(**GROUPED, **TOKENS)),
     "granite": Family("Granite", "multipliers on embedding, residual and logits", "Granite", dict(**GROUPED, residual_multiplier=0.5, logits_scaling=2.0)),
+    "mixtral": Family("Mixtral 8x7B, 8x22B", "experts stacked in one parameter", "Mixtral", dict(**GROUPED, num_local_experts=4, num_experts_per_tok=2)),
+    "qwen2_moe": Family(
+        "Qwen1.5-MoE, Qwen2-57B-A14B", "experts beside a shared expert with a gate of its own", "Qwen2Moe",
+        dict(**GROUPED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=32),
+    ),
+    "qwen3_moe": Family(
+        "Qwen3-30B-A3B, 235B-A22B", "experts, norms on query and key", "Qwen3Moe",
+        dict(**GROUPED, head_dim=8, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
+    ),
+    "olmoe": Family("OLMoE", "experts, norms on query and key", "Olmoe", dict(**GROUPED, num_experts=4, num_experts_per_tok=2)),
+    "gpt_oss": Family(
+        "gpt-oss 20B, 120B", "experts kept [in, out] with biases, sinks in attention", "GptOss",
+        dict(**GROUPED, head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=8,
+             layer_types=["sliding_attention", "full_attention"], **TOKENS),
+    ),
+    "granite_moe": Family(
+        "Granite MoE", "experts, multipliers on residual and logits", "GraniteMoe",
+        dict(**GROUPED, num_local_experts=4, num_experts_per_tok=2),
+    ),
     "starcoder2": Family("StarCoder2", "biases everywhere, plain feed-forward", "Starcoder2", dict(**GROUPED, **TOKENS)),
 }  # fmt: skip

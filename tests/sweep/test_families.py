@@ -41,7 +41,8 @@ def quantized_by_hand(model: nn.Module, format: str) -> tuple[nn.Module, int]:
     count = 0
     for name, module in work.named_modules():
         blocks = any(f"{part}." in f".{name}" for part in (".layers", ".h", ".blocks")) and "vision" not in name
-        if not blocks or isinstance(module, nn.Embedding):
+        router = type(module).__name__.endswith("Router") or name.endswith(("router.layer", "shared_expert_gate"))
+        if not blocks or router or isinstance(module, nn.Embedding):
             continue
         for own, parameter in module.named_parameters(recurse=False):
             if own == "weight" and parameter.dim() == 2:
@@ -50,6 +51,13 @@ def quantized_by_hand(model: nn.Module, format: str) -> tuple[nn.Module, int]:
                 rounded = nearest(weight, None, parse_format(format), None)
                 parameter.data = rounded.T if transposed else rounded
                 count += 1
+            if parameter.dim() == 3:  # [experts, out, in], or [experts, in, out]
+                for matrix in parameter.data:
+                    transposed = type(module).__name__ == "GptOssExperts"
+                    weight = matrix.T if transposed else matrix
+                    rounded = nearest(weight, None, parse_format(format), None)
+                    matrix.copy_(rounded.T if transposed else rounded)
+                    count += 1
     return work, count
 
 

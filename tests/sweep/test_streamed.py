@@ -35,7 +35,21 @@ def blocks_with_weights(decoder_blocks: list[nn.Module]) -> int:
     return sum(any(not p.is_meta for p in block.parameters()) for block in decoder_blocks)
 
 
-STREAMED = ("gpt2", "gpt_neox", "opt_350m", "bloom", "llama3", "gemma2", "gemma3_vision", "phi3", "qwen3", "falcon")
+STREAMED = (
+    "mixtral",
+    "qwen2_moe",
+    "gpt_oss",
+    "gpt2",
+    "gpt_neox",
+    "opt_350m",
+    "bloom",
+    "llama3",
+    "gemma2",
+    "gemma3_vision",
+    "phi3",
+    "qwen3",
+    "falcon",
+)
 
 
 @pytest.mark.parametrize("family", STREAMED)

@@ -24,9 +24,15 @@ SAME_WEIGHT = 2.0**-8  # relative difference up to which a weight was only cast 
 
 
 def block_layers(model: nn.Module) -> list[LinearLayer]:
-    """Return the linear layers of all decoder blocks, in order."""
+    """Return the linear layers of all decoder blocks, in order. Raises CheckpointError for a mixture of experts."""
     decoder = Decoder(model)
-    return [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
+    layers = [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
+    if any(layer.stacked for layer in layers):
+        raise CheckpointError(
+            f"{type(model).__name__} is a mixture of experts: experts in another tool's layout cannot be compared with it yet. "
+            "Measure it with bitlaw's own methods."
+        )
+    return layers
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bitlaw.errors import HessianError, InputError, NonFiniteError
+from bitlaw.errors import HessianError, InputError, NonFiniteError, UnreadError
 from bitlaw.kernels import moments
 
 
@@ -198,7 +198,7 @@ def require_inputs(weight: torch.Tensor, statistics: Statistics) -> InputStatist
             f"a weight of {in_features} inputs needs a Hessian [{in_features}, {in_features}], given {given}"
         )
     if statistics.tokens == 0:
-        raise HessianError(f"the Hessian of {in_features} inputs was made from no token: give a calibration text")
+        raise UnreadError(f"the Hessian of {in_features} inputs was made from no token: give a calibration text")
     if not statistics.derived("finite", lambda: bool(torch.isfinite(statistics.hessian).all())):
         raise HessianError("the Hessian holds NaN or infinite values: calibration inputs overflowed")
     require_finite(weight)

@@ -58,6 +58,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE measurements ADD COLUMN gradient_along REAL",
         "ALTER TABLE measurements ADD COLUMN curvature_along REAL",
     ),
+    ("ALTER TABLE measurements ADD COLUMN least_expert_tokens INTEGER",),
 )
 """Step i takes a store from schema i to i + 1. Steps are appended and never edited; `PRAGMA user_version` counts them."""
 

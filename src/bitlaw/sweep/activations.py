@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import nn
 
-from bitlaw.errors import UnknownName
+from bitlaw.errors import InputError, UnknownName
 from bitlaw.formats import Format, parse_format, quantize_groups
 from bitlaw.formats.grouping import group_width
 from bitlaw.quantize import needs_calibration
 from bitlaw.quantize.crossquant import crossquant_round
 from bitlaw.records import Variant
 from bitlaw.sweep.decoder import Decoder
-from bitlaw.sweep.layers import LinearLayer, Stream, linear_layers, watched
+from bitlaw.sweep.layers import LinearLayer, Stream, linear_layers, tapped, watched
 
 EXAMPLES = (
     "none", "int8_token", "int6_token", "int4_token", "fp8_e4m3_token", "fp8_e5m2_token", "int8_tensor", "fp8_e4m3_tensor",
@@ -93,6 +91,11 @@ def reads_calibration(variant: Variant) -> bool:
 def check_activations(format: ActivationFormat, layers: Sequence[LinearLayer]) -> None:
     """Raise InputError naming the layer whose inputs the format's groups do not divide."""
     for layer in layers:
+        if layer.expert is not None and format.scale == "cross":
+            raise InputError(
+                f"{format.name} takes maxima over a window, and {layer.name} reads the tokens routed to it from all windows. "
+                "Leave it out for mixtures of experts."
+            )
         group_width(layer.in_features, format.format, layer.name)
 
 
@@ -106,7 +109,17 @@ def largest_inputs(decoder: Decoder, index: int, stream: Stream) -> tuple[dict[s
 
     with watched(linear_layers(decoder, index), note):
         behind = [decoder.run_block(index, hidden) for hidden in stream]
+    for layer in linear_layers(decoder, index):
+        if layer.name not in largest:  # an expert without a token: as wide as the widest of the others
+            others = [n for n in linear_layers(decoder, index) if _kind(n) == _kind(layer) and n.name in largest]
+            largest[layer.name] = torch.stack([largest[n.name] for n in others]).amax()
     return largest, behind
+
+
+def _kind(layer: LinearLayer) -> str:
+    """The layer's name without the number of its expert: alike for the same matrix of other experts."""
+    before, _, after = f".{layer.name}.".rpartition(f".{layer.expert}.")
+    return f"{before}.{after}"
 
 
 @dataclass
@@ -136,20 +149,14 @@ def rounded_inputs(
     """Let the layers read rounded inputs for a while. Layers that read the same tensor read the same rounded one."""
     last: list[tuple[torch.Tensor, int, torch.Tensor]] = []  # source, its version, rounded
 
-    def hook(layer: LinearLayer, format: ActivationFormat) -> Any:
-        def act(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            source = inputs[0]
-            if not (last and last[0][0] is source and last[0][1] == source._version):
-                rounded = format.round(source, largest.get(layer.name))
-                last[:] = [(source, source._version, rounded)]
-                if count is not None:
-                    count.add(rounded)
-            return (last[0][2], *inputs[1:])
+    def act(layer: LinearLayer, source: torch.Tensor) -> torch.Tensor:
+        assert format is not None
+        if not (last and last[0][0] is source and last[0][1] == source._version):
+            rounded = format.round(source, largest.get(layer.name))
+            last[:] = [(source, source._version, rounded)]
+            if count is not None:
+                count.add(rounded)
+        return last[0][2]
 
-        return act
-
-    with ExitStack() as stack:
-        if format is not None:
-            for layer in layers:
-                stack.callback(layer.module.register_forward_pre_hook(hook(layer, format)).remove)
+    with tapped(layers if format is not None else [], act):
         yield

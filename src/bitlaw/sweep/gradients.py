@@ -24,7 +24,7 @@ def collect_gradients(
     Memory: two float32 numbers a weight, and the activations of one chunk. Raises NonFiniteError for a loss that is NaN
     or infinite.
     """
-    weights = [layer.stored for layer in layers]
+    weights = list({id(layer.stored): layer.stored for layer in layers}.values())  # experts may share one
     asked_before = {id(p): p.requires_grad for p in decoder.model.parameters()}
     absolute = [torch.zeros_like(w, dtype=torch.float32) for w in weights]
     squared = [torch.zeros_like(w, dtype=torch.float32) for w in weights]
@@ -40,12 +40,15 @@ def collect_gradients(
     finally:
         for parameter in decoder.model.parameters():
             parameter.requires_grad_(asked_before[id(parameter)])
-    return {
-        layer.name: WeightGradients(
-            absolute=layer.from_stored(total / len(chunks)), squared=layer.from_stored(squares / len(chunks))
-        )
-        for layer, total, squares in zip(layers, absolute, squared, strict=True)
+    means = {
+        id(weight): (total.div_(len(chunks)), squares.div_(len(chunks)))
+        for weight, total, squares in zip(weights, absolute, squared, strict=True)
     }
+    found = {}
+    for layer in layers:
+        total, squares = means[id(layer.stored)]
+        found[layer.name] = WeightGradients(absolute=layer.from_stored(total), squared=layer.from_stored(squares))
+    return found
 
 
 def _gradients(decoder: Decoder, weights: Sequence[torch.Tensor], ids: torch.Tensor) -> list[torch.Tensor]:

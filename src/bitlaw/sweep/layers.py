@@ -12,6 +12,7 @@ from torch import nn
 
 from bitlaw.quantize.statistics import InputStatistics
 from bitlaw.sweep.decoder import Decoder
+from bitlaw.sweep.experts import Tap, expert_of, routers, stacked_matrices, watched_experts
 
 Stream = list[torch.Tensor]
 """Hidden states of all windows at one depth: chunks of [B, T, H]."""
@@ -21,54 +22,72 @@ Stream = list[torch.Tensor]
 class LinearLayer:
     """One linear layer; `name` is qualified in the model. Its module keeps the weight in whatever layout it computes with.
 
-    transposed   the module keeps [in, out] (GPT-2's Conv1D)
+    parameter    the module's parameter that holds the weight
+    transposed   it holds [in, out] (GPT-2's Conv1D)
+    expert       which expert of a mixture it is, None outside of one; an expert reads only the tokens routed to it
+    stacked      the parameter holds [experts, ...], and this layer is one of them
     """
 
     name: str
     module: nn.Module
+    parameter: str = "weight"
     transposed: bool = False
+    expert: int | None = None
+    stacked: bool = False
 
     @property
     def weight(self) -> torch.Tensor:
         """The weight [out, in], contiguous: the module's own tensor, or a copy of one kept transposed. Not to be written to."""
-        stored = self.stored.data
-        return stored.T.contiguous() if self.transposed else stored
+        return self.from_stored(self.stored.data)
 
     @property
     def stored(self) -> nn.Parameter:
-        """The module's own parameter, in its own layout."""
-        parameter = self.module.weight
-        assert isinstance(parameter, nn.Parameter)
-        return parameter
+        """The module's own parameter, in its own layout, of all experts where they are stacked."""
+        return self.module.get_parameter(self.parameter)
+
+    @property
+    def parameter_name(self) -> str:
+        """Qualified name of the parameter; experts that are stacked share it."""
+        return self.name.rpartition(".")[0] if self.stacked else f"{self.name}.{self.parameter}"
 
     @property
     def in_features(self) -> int:
         """Width of the input."""
-        return self.stored.shape[0 if self.transposed else 1]
+        return self.stored.shape[-2 if self.transposed else -1]
 
     @property
     def out_features(self) -> int:
         """Width of the output."""
-        return self.stored.shape[1 if self.transposed else 0]
+        return self.stored.shape[-1 if self.transposed else -2]
 
     def to_stored(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return a weight [out, in] in the module's layout."""
+        """Return a weight [out, in] in the module's layout; of a stacked layer, its own part of that."""
         return weight.T.contiguous() if self.transposed else weight
 
     def from_stored(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return something in the module's layout, such as its gradient, as [out, in]."""
-        return tensor.T.contiguous() if self.transposed else tensor
+        """Return something in the parameter's layout, such as its gradient, as [out, in]."""
+        own = tensor[self.expert] if self.stacked else tensor
+        return own.T.contiguous() if self.transposed else own
 
 
 def linear_layers(decoder: Decoder, index: int) -> list[LinearLayer]:
-    """Return the linear layers of a block in the order they were defined."""
+    """Return the linear layers of a block in the order they were defined, of experts one after the other. Routers are left out."""
     prefix = decoder.block_name(index)
+    block = decoder.blocks[index]
+    left_out = routers(block)
     found = []
-    for name, module in decoder.blocks[index].named_modules():
+    for name, module in block.named_modules():
         if isinstance(module, nn.Linear):
-            found.append(LinearLayer(f"{prefix}.{name}", module))
+            if name not in left_out:
+                found.append(LinearLayer(f"{prefix}.{name}", module, expert=expert_of(block, name)))
         elif _keeps_transposed(module):
-            found.append(LinearLayer(f"{prefix}.{name}", module, transposed=True))
+            found.append(LinearLayer(f"{prefix}.{name}", module, transposed=True, expert=expert_of(block, name)))
+        elif stacks := stacked_matrices(module):
+            for expert in range(module.get_parameter(next(iter(stacks))).shape[0]):
+                for own, transposed in stacks.items():
+                    found.append(
+                        LinearLayer(f"{prefix}.{name}.{own}.{expert}", module, own, transposed, expert, stacked=True)
+                    )
     return found
 
 
@@ -94,7 +113,10 @@ def input_groups(decoder: Decoder, index: int, hidden: torch.Tensor) -> list[lis
 
     with watched(linear_layers(decoder, index), note):
         decoder.run_block(index, hidden)
-    return [members for _, members in seen]
+    found = [members for _, members in seen]
+    called = {layer.name for members in found for layer in members}
+    waiting = [[layer] for layer in linear_layers(decoder, index) if layer.name not in called]
+    return [*found, *waiting]  # experts that got none of this chunk's tokens read some of another
 
 
 def collect(
@@ -132,26 +154,67 @@ def collect(
 @contextmanager
 def replaced_weights(layers: Sequence[LinearLayer], weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Give the layers named in `weights` other weights [out, in] for a while; the originals come back at the end."""
-    originals = {layer.name: layer.stored.data for layer in layers if layer.name in weights}
+    changed = [layer for layer in layers if layer.name in weights]
+    originals = {id(layer.stored): (layer.stored, layer.stored.data) for layer in changed}
+    copied: set[int] = set()
     try:
-        for layer in layers:
-            if layer.name in weights:
+        for layer in changed:
+            if layer.stacked:
+                if id(layer.stored) not in copied:
+                    layer.stored.data = layer.stored.data.clone()
+                    copied.add(id(layer.stored))
+                layer.stored.data[layer.expert] = layer.to_stored(weights[layer.name])
+            else:
                 layer.stored.data = layer.to_stored(weights[layer.name])
         yield
     finally:
-        for layer in layers:
-            if layer.name in originals:
-                layer.stored.data = originals[layer.name]
+        for parameter, original in originals.values():
+            parameter.data = original
 
 
 @contextmanager
 def watched(layers: Sequence[LinearLayer], note: Callable[[LinearLayer, torch.Tensor], None]) -> Iterator[None]:
     """Call `note(layer, inputs)` whenever one of the layers is about to read its inputs."""
 
-    def hook(layer: LinearLayer) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        return lambda _, inputs: note(layer, inputs[0])
+    def act(layer: LinearLayer, inputs: torch.Tensor) -> None:
+        note(layer, inputs)
 
+    with tapped(layers, act):
+        yield
+
+
+@contextmanager
+def tapped(
+    layers: Sequence[LinearLayer], act: Callable[[LinearLayer, torch.Tensor], torch.Tensor | None]
+) -> Iterator[None]:
+    """Call `act(layer, inputs)` whenever one of the layers is about to read its inputs; it reads what comes back, if anything."""
+
+    def hook(layer: LinearLayer) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
+        def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            changed = act(layer, inputs[0])
+            return None if changed is None else (changed, *inputs[1:])
+
+        return before
+
+    stacks: dict[int, dict[int, LinearLayer]] = {}
     with ExitStack() as stack:
         for layer in layers:
-            stack.callback(layer.module.register_forward_pre_hook(hook(layer)).remove)
+            if layer.stacked:
+                assert layer.expert is not None
+                stacks.setdefault(id(layer.stored), {})[layer.expert] = layer
+            else:
+                stack.callback(layer.module.register_forward_pre_hook(hook(layer)).remove)
+        stack.enter_context(watched_experts([_tap(experts, act) for experts in stacks.values()]))
         yield
+
+
+def _tap(
+    experts: Mapping[int, LinearLayer], act: Callable[[LinearLayer, torch.Tensor], torch.Tensor | None]
+) -> tuple[nn.Module, nn.Parameter, Tap]:
+    """Return what `watched_experts` watches for layers that are stacked in one parameter."""
+    any_of_them = next(iter(experts.values()))
+
+    def tap(expert: int, inputs: torch.Tensor) -> torch.Tensor | None:
+        return act(experts[expert], inputs) if expert in experts else None
+
+    return any_of_them.module, any_of_them.stored, tap

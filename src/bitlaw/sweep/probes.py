@@ -19,6 +19,7 @@ from bitlaw.quantize.perturb import RandomOptions
 from bitlaw.quantize.statistics import Direction
 from bitlaw.sweep.curvature import taylor_terms
 from bitlaw.sweep.decoder import Decoder
+from bitlaw.sweep.experts import plain_experts
 from bitlaw.sweep.layers import LinearLayer
 
 
@@ -63,10 +64,17 @@ class Directions:
     def unit(self, options: RandomOptions) -> dict[str, torch.Tensor]:
         """Return the unit direction itself, parameter name -> its part in the parameter's layout, float32."""
         names = self.chosen(options)
-        parts = {name: self._layers[name].to_stored(self.noise(options.seed, name)) for name in names}
+        parts: dict[str, torch.Tensor] = {}
+        for name in names:
+            layer, own = self._layers[name], self._layers[name].to_stored(self.noise(options.seed, name))
+            if layer.stacked:  # the other experts of the parameter may not move
+                parts.setdefault(layer.parameter_name, torch.zeros_like(layer.stored.data, dtype=torch.float32))
+                parts[layer.parameter_name][layer.expert] = own
+            else:
+                parts[layer.parameter_name] = own
         norm = math.sqrt(sum(self._noise_square(options.seed, name) for name in names))
         self.forget()
-        return {f"{name}.weight": part / norm for name, part in parts.items()}
+        return {name: part / norm for name, part in parts.items()}
 
     def read(self, layers: Sequence[LinearLayer]) -> None:
         """Take the layers' part in the norm of the weights while they are at hand: a streamed model's soon are not."""
@@ -91,7 +99,7 @@ class Directions:
 
     def _square(self, name: str) -> float:
         if name not in self._squares:
-            self._squares[name] = float(self._layers[name].stored.data.double().square().sum())
+            self._squares[name] = float(self._layers[name].weight.double().square().sum())
         return self._squares[name]
 
     def _noise_square(self, seed: int, name: str) -> float:
@@ -176,7 +184,8 @@ def differentiate(
     for group in asking.values():  # one after another: a direction is as large as the weights
         unit = directions.unit(group[0].options)
         try:
-            (terms,) = taylor_terms(decoder.model, [unit], chunks)
+            with plain_experts(decoder.model):  # the fast kernels have no second derivative
+                (terms,) = taylor_terms(decoder.model, [unit], chunks)
         except NonFiniteError as error:
             for track in group:
                 track.reason = str(error)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from bitlaw.errors import HessianError, NonFiniteError
+from bitlaw.errors import HessianError, NonFiniteError, UnreadError
 from bitlaw.formats import Format, quantize_groups
 from bitlaw.quantize import Method, find_method
 from bitlaw.quantize.method import PAIRS, NoOptions, Quantized, format_bits
-from bitlaw.quantize.statistics import Statistics
+from bitlaw.quantize.statistics import InputStatistics, Statistics
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep.activations import ActivationFormat, ZeroCount
 from bitlaw.sweep.curvature import TaylorTerms
@@ -58,6 +58,7 @@ class Track:
     fallbacks: list[str] = field(default_factory=list)
     kernel: ZeroCount = field(default_factory=ZeroCount)
     tally: Tally = field(default_factory=Tally)
+    least_expert_tokens: int | None = None
 
     @property
     def own_calibration(self) -> bool:
@@ -81,6 +82,9 @@ class Track:
         if not torch.isfinite(weight).all():
             raise NonFiniteError(f"{layer.name} holds NaN or infinite weights")
         format = self.chosen.get(layer.name, self.format)
+        if layer.expert is not None and isinstance(statistics, InputStatistics):
+            known = self.least_expert_tokens
+            self.least_expert_tokens = statistics.tokens if known is None else min(known, statistics.tokens)
         self.parameters += weight.numel()
         if format is not None or not self.method.probe:
             self.signal += float(weight.double().square().sum())
@@ -90,7 +94,7 @@ class Track:
         try:
             quantized = self._make(weight, statistics, format, layer.name)
         except HessianError as error:
-            if self.options.on_failure == "raise":
+            if self.options.on_failure == "raise" and not isinstance(error, UnreadError):
                 raise HessianError(f"{layer.name}: {error}") from error
             rounded = quantize_groups(weight, format, layer.name)
             quantized = Quantized(weight=rounded, stored_bits=format_bits(weight, format, layer.name))
@@ -141,4 +145,5 @@ class Track:
             weight_norm=self.signal**0.5 if self.parameters else None,
             gradient_along=self.taylor.gradient if self.taylor else None,
             curvature_along=self.taylor.curvature if self.taylor else None,
+            least_expert_tokens=self.least_expert_tokens,
         )
