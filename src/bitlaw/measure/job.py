@@ -80,13 +80,15 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
                     watch=lambda done, total: report(done=done, total=total, note=note),
                 )
             seen = {id(s.variant): (s.seen, s.seconds) for s in swept}
+            whole = any(s.whole_model for s in swept)
         except NonFiniteError as error:
+            whole = False
             seen = {id(v): (Seen(state="failed", reason=str(error)), 0.0) for v in job.variants}
     finally:
         job.checkpoint.release()
         torch.set_num_threads(threads)
     shared = (time.perf_counter() - started - sum(seconds for _, seconds in seen.values())) / len(job.variants)
-    return [_measurement(job, variant, *seen[id(variant)], shared) for variant in job.variants]
+    return [_measurement(job, variant, *seen[id(variant)], shared, whole) for variant in job.variants]
 
 
 @contextmanager
@@ -112,7 +114,7 @@ def _ids(ids: NDArray[np.int32]) -> torch.Tensor:
     return torch.from_numpy(ids.astype(np.int64))
 
 
-def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared: float) -> Measurement:
+def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared: float, whole: bool) -> Measurement:
     if seen.state == "ok":
         fields = {**vars(seen), "bytes_scored": int(job.evaluation.bytes_scored.sum())}
         seen = Seen(**fields)
@@ -122,7 +124,7 @@ def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared:
         transformers_version=version("transformers"),
         device=device_name(job.device),
         dtype=job.dtype,
-        kernel="triton" if available(torch.device(job.device)) else "torch",
+        kernel=("triton" if available(torch.device(job.device)) else "torch") + " whole-model" * whole,
         seconds=seconds + shared,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

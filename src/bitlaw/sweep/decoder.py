@@ -67,7 +67,7 @@ class Decoder:
     def __init__(self, model: nn.Module | StreamedModel) -> None:
         whole = model.model if isinstance(model, StreamedModel) else model
         self.model: nn.Module = whole.eval()
-        self._path = _find_blocks(self.model)
+        self._path = find_blocks(self.model)
         self.blocks: list[nn.Module] = list(self.model.get_submodule(self._path).children())
         self._residency: Residency | None = None
         if isinstance(model, StreamedModel):
@@ -75,6 +75,9 @@ class Decoder:
             self._residency = Residency(model, self.blocks)
         self._returns_tuple: bool | None = None
         self._calls: dict[tuple[int, ...], list[BlockCall]] = {}
+        self._chained: dict[tuple[int, ...], bool] = {}
+        self.kept: frozenset[int] = frozenset()
+        """Modules, by id, whose weights are never quantized though they are in a block."""
 
     @property
     def device(self) -> torch.device:
@@ -110,10 +113,12 @@ class Decoder:
         """Return the hidden states that enter the first block. ids [B, T] -> [B, T, H]."""
         entered: list[torch.Tensor] = []
         calls: list[BlockCall] = []
+        passed_on: list[bool] = []
 
         def act(hidden: torch.Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
             if not entered:
                 entered.append(hidden)
+            passed_on.append(hidden is entered[0])
             calls.append(BlockCall(arguments, keywords))
             if self._returns_tuple is None:
                 with self.block(0) as first:
@@ -123,7 +128,12 @@ class Decoder:
         with self._replaced(act):
             self.model(input_ids=ids, use_cache=False)
         self._calls[tuple(ids.shape)] = calls
+        self._chained[tuple(ids.shape)] = len(calls) == len(self.blocks) and all(passed_on)
         return entered[0]
+
+    def is_chain(self, shape: tuple[int, ...]) -> bool:
+        """Whether, when windows of this shape were embedded, each block was called once, with what the one before returned."""
+        return self._chained[shape]
 
     @torch.no_grad()
     def run_block(self, index: int, hidden: torch.Tensor, cache: object | None = None) -> torch.Tensor:
@@ -176,12 +186,18 @@ class Decoder:
             setattr(parent, own_name, real)
 
 
-def _find_blocks(model: nn.Module) -> str:
-    """Return the name of the decoder's outermost ModuleList with the most parameters. Raises CheckpointError if there is none."""
-    found: dict[str, int] = {}
+def decoder_of(model: nn.Module) -> str:
+    """Return the name of what the model itself calls its decoder (the text tower of a multimodal model), or none."""
     get_decoder: Any = getattr(model, "get_decoder", None)
     own = model if get_decoder is None else get_decoder()
-    inside = next((f"{name}." for name, module in model.named_modules() if module is own and name), "")
+    return next((name for name, module in model.named_modules() if module is own), "")
+
+
+def find_blocks(model: nn.Module) -> str:
+    """Return the name of the decoder's outermost ModuleList with the most parameters. Raises CheckpointError if there is none."""
+    found: dict[str, int] = {}
+    decoder = decoder_of(model)
+    inside = f"{decoder}." if decoder else ""
     for name, module in model.named_modules():
         if not name.startswith(inside):
             continue

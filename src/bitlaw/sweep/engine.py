@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -38,9 +39,11 @@ from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.kv_cache import check_cache, parse_kv_cache
 from bitlaw.sweep.layers import LinearLayer, Stream, collect, input_groups, linear_layers, replaced_weights
+from bitlaw.sweep.layout import take_apart
 from bitlaw.sweep.probes import Directions, Reuse, alike_together, differentiate
 from bitlaw.sweep.score import Tally, reference
 from bitlaw.sweep.track import Track, method_of
+from bitlaw.sweep.whole_model import WholeModel, refuse_caches, walk_whole
 
 Watch = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -48,11 +51,15 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class SweptVariant:
-    """What the sweep saw of one variant, and the seconds spent on it alone (shared work is in none)."""
+    """What the sweep saw of one variant, and the seconds spent on it alone (shared work is in none).
+
+    whole_model: why the model was run as a whole instead of block by block; empty for all families that are known.
+    """
 
     variant: Variant
     seen: Seen
     seconds: float
+    whole_model: str = ""
 
 
 @torch.no_grad()
@@ -69,10 +76,11 @@ def sweep(
 
     evaluation [windows, T] and calibration [windows, T] are token ids; calibration may be None if no variant needs it.
     The variant `none` may be among the variants: it is the 16-bit baseline. Results come in the order asked.
+    A model that is not a chain of blocks is run as a whole for every variant, with a warning.
     Raises InputError for a variant that cannot serve this model's layers, before any work; NonFiniteError if the
     baseline's own loss is not finite. The model is unchanged afterwards.
     """
-    decoder = Decoder(model)
+    decoder, why_whole = take_apart(model, evaluation[:1, :PROBE_TOKENS])
     reuse = Reuse()
     tracks = alike_together([_track(v, reuse) for v in variants if not v.is_baseline])
     if calibration is None:
@@ -80,10 +88,24 @@ def sweep(
     directions = Directions([layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)])
     _prepare(decoder, tracks, calibration, batch_windows, directions)
     _check_layers(decoder, tracks)
+    if isinstance(decoder, WholeModel):
+        warnings.warn(f"{type(decoder.model).__name__} is run as a whole, which is slower: {why_whole}", stacklevel=2)
+        refuse_caches(decoder.model, tracks, why_whole)
     for name in dict.fromkeys(t.variant.kv_cache for t in tracks if t.cache is not None):
         check_cache(decoder, evaluation[:1, :2].to(decoder.device), name)
     chunks = _chunks(evaluation, batch_windows, decoder.device)
     differentiate(decoder, tracks, directions, chunks)
+    steps = len(decoder.blocks) * (len(tracks) + 1) + 1
+    count = itertools.count(1)
+
+    def forget() -> None:
+        reuse.forget()
+        directions.forget()
+
+    if isinstance(decoder, WholeModel):
+        ids = [] if calibration is None else _chunks(calibration, batch_windows, decoder.device)
+        baseline = walk_whole(decoder, tracks, chunks, ids, lambda: watch(next(count), steps), forget)
+        return _results(variants, tracks, baseline, directions, why_whole)
     entry = [decoder.embed(ids) for ids in chunks]
     calibration_entry: Stream = []
     if calibration is not None and any(t.method.calibrated or t.static for t in tracks):
@@ -91,21 +113,35 @@ def sweep(
     base, shared = entry, calibration_entry
     for track in tracks:
         track.evaluation, track.calibration = entry, calibration_entry
-    steps = len(decoder.blocks) * (len(tracks) + 1) + 1
-    count = itertools.count(1)
     for index in range(len(decoder.blocks)):
         with decoder.block(index):
             shared = _walk_block(decoder, index, tracks, shared, lambda: watch(next(count), steps))
             base = [decoder.run_block(index, hidden) for hidden in base]
             directions.read(linear_layers(decoder, index))
         watch(next(count), steps)
-        reuse.forget()
-        directions.forget()
+        forget()
     baseline = _score(decoder, chunks, base, tracks)
     watch(steps, steps)
-    by_variant = {id(t.variant): SweptVariant(variant=t.variant, seen=t.seen(), seconds=t.seconds) for t in tracks}
+    return _results(variants, tracks, baseline, directions, "")
+
+
+PROBE_TOKENS = 8
+"""Tokens that tell whether a model is a chain of blocks."""
+
+
+def _results(
+    variants: Sequence[Variant], tracks: Sequence[Track], baseline: Tally, directions: Directions, why_whole: str
+) -> list[SweptVariant]:
+    """Return what was seen of every variant, in the order asked."""
+    by_variant = {
+        id(t.variant): SweptVariant(variant=t.variant, seen=t.seen(), seconds=t.seconds, whole_model=why_whole)
+        for t in tracks
+    }
     none = Seen(**asdict(baseline), bits_per_weight=16.0, weight_norm=directions.weight_norm())
-    return [by_variant.get(id(v)) or SweptVariant(variant=v, seen=none, seconds=0.0) for v in variants]
+    return [
+        by_variant.get(id(v)) or SweptVariant(variant=v, seen=none, seconds=0.0, whole_model=why_whole)
+        for v in variants
+    ]
 
 
 def _chunks(ids: torch.Tensor, windows: int, device: torch.device) -> list[torch.Tensor]:

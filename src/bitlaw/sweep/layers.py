@@ -77,17 +77,17 @@ def linear_layers(decoder: Decoder, index: int) -> list[LinearLayer]:
     left_out = routers(block)
     found = []
     for name, module in block.named_modules():
+        full = f"{prefix}.{name}" if prefix else name
+        if name in left_out or id(module) in decoder.kept:
+            continue
         if isinstance(module, nn.Linear):
-            if name not in left_out:
-                found.append(LinearLayer(f"{prefix}.{name}", module, expert=expert_of(block, name)))
+            found.append(LinearLayer(full, module, expert=expert_of(block, name)))
         elif _keeps_transposed(module):
-            found.append(LinearLayer(f"{prefix}.{name}", module, transposed=True, expert=expert_of(block, name)))
+            found.append(LinearLayer(full, module, transposed=True, expert=expert_of(block, name)))
         elif stacks := stacked_matrices(module):
             for expert in range(module.get_parameter(next(iter(stacks))).shape[0]):
                 for own, transposed in stacks.items():
-                    found.append(
-                        LinearLayer(f"{prefix}.{name}.{own}.{expert}", module, own, transposed, expert, stacked=True)
-                    )
+                    found.append(LinearLayer(f"{full}.{own}.{expert}", module, own, transposed, expert, stacked=True))
     return found
 
 
