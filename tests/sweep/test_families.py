@@ -1,6 +1,8 @@
 """Every decoder family against its own forward pass: found by structure, from tiny random models made in memory."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,3 +85,10 @@ def test_family(family: str) -> None:
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert len(Decoder(model).blocks) == 2
+
+
+def test_the_page_lists_these_families() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", page.split("## Families")[1].split("##")[0], flags=re.M)
+    assert rows[0] == ("models", "what is special")
+    assert rows[1:] == [(family.models, family.layout) for family in FAMILIES.values()]

@@ -1,0 +1,137 @@
+"""A model larger than the GPU: a 70B-shaped checkpoint with random weights is written to disk and swept block by block.
+
+    python benchmarks/larger_than_gpu.py write FOLDER --blocks 20             (1.7 GB a block, 4.2 GB of embedding and head)
+    python benchmarks/larger_than_gpu.py sweep FOLDER --calibration 128 --evaluation 64
+    python benchmarks/larger_than_gpu.py write FOLDER --shape tiny --blocks 4; ... sweep FOLDER --device cpu --tokens 64
+
+The second prints one JSON line: peak GPU memory, seconds in all and a block, bytes read, and the seconds that all 80 blocks
+would take, from the seconds of the blocks that are there. Variants: 4 bits, group 128, nearest and GPTQ, upstream quantized.
+"""
+
+import argparse
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers import LlamaConfig
+
+from bitlaw.quantize import make_variant
+from bitlaw.records import Variant
+from bitlaw.suites.streamed import StreamedModel
+from bitlaw.sweep import sweep
+
+SHAPES = {  # width, blocks, heads, key-value heads, feed-forward, vocabulary
+    "llama-70b": (8192, 80, 64, 8, 28672, 128256),
+    "tiny": (128, 80, 4, 2, 256, 512),
+}
+
+
+def config(shape: str, blocks: int) -> Any:
+    width, depth, heads, groups, mlp, vocabulary = SHAPES[shape]
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=blocks or depth,
+        num_attention_heads=heads,
+        num_key_value_heads=groups,
+        intermediate_size=mlp,
+        max_position_embeddings=8192,
+        tie_word_embeddings=False,
+        architectures=["LlamaForCausalLM"],
+        dtype="bfloat16",
+    )
+
+
+def write(folder: Path, shape: str, blocks: int, device: str) -> None:
+    """Write the checkpoint, a file for what lies outside the blocks and one for each block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = config(shape, blocks)
+    made.save_pretrained(folder)
+    with torch.device("meta"):
+        model: Any = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.bfloat16)
+    files: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in model.state_dict().items():
+        block = name.split(".")[2] if name.startswith("model.layers.") else "outside"
+        files.setdefault(f"model-{block}.safetensors", {})[name] = tensor
+    generator = torch.Generator(device).manual_seed(0)
+    for file, tensors in files.items():
+        drawn = {}
+        for name, tensor in tensors.items():
+            if tensor.dim() == 1:
+                drawn[name] = torch.ones(tensor.shape, dtype=torch.bfloat16)
+            else:
+                noise = torch.randn(tensor.shape, generator=generator, device=device, dtype=torch.bfloat16)
+                drawn[name] = (0.02 * noise).cpu()
+        save_file(drawn, folder / file, metadata={"format": "pt"})
+    where = {name: file for file, tensors in files.items() for name in tensors}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+
+
+def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Sweep the checkpoint and return what it took."""
+    on_gpu = given.device.startswith("cuda")
+    made = LlamaConfig.from_pretrained(folder)
+    draw = torch.Generator().manual_seed(1)
+    evaluation, calibration = (
+        torch.randint(0, made.vocab_size, (windows, given.tokens), generator=draw)
+        for windows in (given.evaluation, given.calibration)
+    )
+    group = 128 if made.hidden_size >= 1024 else 32
+    variants = [Variant(), make_variant("nearest", f"int4_g{group}"), make_variant("gptq", f"int4_g{group}")]
+    marks: list[float] = []
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    with closing(StreamedModel(folder, given.device, dtype)) as streamed:
+        opened = time.perf_counter()
+        results = sweep(
+            streamed, variants, evaluation, calibration, batch_windows=given.batch,
+            watch=lambda done, total: marks.append(time.perf_counter()),
+        )  # fmt: skip
+    ended = time.perf_counter()
+    steps = len(variants)  # a step for each variant and one for the baseline, a block
+    behind = marks[steps - 1 : steps * made.num_hidden_layers : steps]
+    of_block = [b - a for a, b in zip([marks[0], *behind], behind)][1:] or [behind[0] - opened]
+    return {
+        "blocks": made.num_hidden_layers,
+        "of_blocks": 80,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "torch": torch.__version__,
+        "calibration": [given.calibration, given.tokens],
+        "evaluation": [given.evaluation, given.tokens],
+        "checkpoint_gb": sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e9,
+        "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None,
+        "seconds": ended - started,
+        "seconds_a_block": sum(of_block) / len(of_block),
+        "seconds_all_blocks": ended - started + (80 - made.num_hidden_layers) * sum(of_block) / len(of_block),
+        "states": [r.seen.state for r in results],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("write", "sweep"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shape", choices=SHAPES, default="llama-70b")
+    parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--calibration", type=int, default=128)
+    parser.add_argument("--evaluation", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=4)
+    given = parser.parse_args()
+    if given.what == "write":
+        device = given.device if torch.cuda.is_available() else "cpu"
+        write(given.folder, given.shape, given.blocks, device)
+    else:
+        print(json.dumps(run(given.folder, given)))
+
+
+if __name__ == "__main__":
+    main()
