@@ -69,3 +69,24 @@ def _runs(process: int) -> bool:
         return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def place_of(task: str, report) -> str:
+    time.sleep(0.2)
+    return f"{task} in {os.getpid()}"
+
+
+def put_at(task: str, place: str) -> str:
+    return f"{task} at {place}"
+
+
+def test_each_worker_has_a_place() -> None:
+    tasks = [f"task {number}" for number in range(6)]
+    outcomes = list(run_tasks(place_of, tasks, workers=2, places=["first", "second"], put=put_at))
+    assert sorted(o.task for o in outcomes) == tasks
+    assert all(o.error is None for o in outcomes)
+    found = {tuple(str(o.result).partition(" at ")[2].split(" in ")) for o in outcomes}
+    assert {place for place, _ in found} <= {"first", "second"}
+    assert len({place for place, _ in found}) == len({process for _, process in found}) == len(found)
+    (alone,) = run_tasks(place_of, ["task"], workers=2, places=["first", "second"], put=put_at)
+    assert (alone.task, alone.result) == ("task", f"task at first in {os.getpid()}")

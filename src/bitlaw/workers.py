@@ -46,27 +46,38 @@ def run_tasks(
     tasks: Sequence[T],
     *,
     workers: int,
+    places: Sequence[str] = (),
+    put: Callable[[T, str], T] | None = None,
     watch: Callable[[T, dict[str, Any]], None] = lambda task, news: None,
 ) -> Iterator[Outcome[T, R]]:
     """Run `function(task, report)` for every task and yield outcomes as they come, in any order.
 
     `function` is a module-level function and tasks can be pickled. With `workers` of 1 or a single task everything runs
-    in this process and errors still come as outcomes. `watch(task, news)` gets what a task reports, in this process.
+    in this process and errors still come as outcomes. `places` names one place (a GPU) for each worker: it takes tasks as
+    `put(task, place)` makes them, and outcomes name the tasks as given. `watch(task, news)` gets what a task reports, in this process.
     A worker that dies without an error (killed, out of memory) gives its tasks a RuntimeError outcome that says so.
     """
     if workers <= 1 or len(tasks) <= 1:
         for task in tasks:
-            yield _run_here(function, task, watch)
+            outcome = _run_here(function, put(task, places[0]) if put and places else task, watch)
+            yield Outcome(task, outcome.result, outcome.error)
         return
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         news = manager.Queue()
+        free = manager.Queue()
+        for place in places[:workers]:
+            free.put(place)
         pool = ProcessPoolExecutor(
-            min(workers, len(tasks)), context, initializer=_start_worker, initargs=(os.getpid(),)
+            min(workers, len(tasks)),
+            context,
+            initializer=_start_worker,
+            initargs=(os.getpid(), free if places else None, max(1, usable_cores() // workers) if places else 1),
         )
         try:
             waiting: dict[Future[R], int] = {
-                pool.submit(_run_in_worker, function, task, number, news): number for number, task in enumerate(tasks)
+                pool.submit(_run_in_worker, function, task, number, news, put): number
+                for number, task in enumerate(tasks)
             }
             while waiting:
                 done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -132,10 +143,16 @@ def _outcome(task: T, future: Future[R]) -> Outcome[T, R]:
     return Outcome(task, None if error else future.result(), error)
 
 
-def _start_worker(parent: int) -> None:
+_place = ""  # of this worker process
+
+
+def _start_worker(parent: int, free: Any, threads: int) -> None:
     import torch
 
-    torch.set_num_threads(1)
+    global _place
+    if free is not None:
+        _place = free.get()
+    torch.set_num_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -145,5 +162,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run_in_worker(function: Callable[[T, Report], R], task: T, number: int, news: Any) -> R:
-    return function(task, lambda **what: news.put((number, what)))
+def _run_in_worker(
+    function: Callable[[T, Report], R], task: T, number: int, news: Any, put: Callable[[T, str], T] | None
+) -> R:
+    return function(put(task, _place) if put and _place else task, lambda **what: news.put((number, what)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -53,6 +54,27 @@ class Job:
             calibration=self.calibration.text_set if calibrated else TextSet(),
             evaluation=self.evaluation.text_set,
         )
+
+
+def put_job(job: Job, device: str) -> Job:
+    """Return the job for one device of several."""
+    return dataclasses.replace(job, device=device)
+
+
+def gpu_places(device: str, workers: int, gpus: int) -> list[str]:
+    """Return the device of each worker process where one machine has several GPUs, else nothing.
+
+    `cuda` with two or more of them: one process a GPU, or as many as `workers` says, in turn; a GPU that is named
+    (`cuda:1`) and workers=1 stay in one process.
+    """
+    if device != "cuda" or gpus < 2 or workers == 1:
+        return []
+    return [f"cuda:{number % gpus}" for number in range(workers or gpus)]
+
+
+def visible_gpus() -> int:
+    """Return how many GPUs this process sees."""
+    return torch.cuda.device_count()
 
 
 def run_job(job: Job, report: Report) -> list[Measurement]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bitlaw.errors import InputError
-from bitlaw.measure.job import Job, choose_device, run_job, small
+from bitlaw.measure.job import Job, choose_device, gpu_places, put_job, run_job, small, visible_gpus
 from bitlaw.measure.plan import MeasurePlan
 from bitlaw.measure.streaming import check_stream
 from bitlaw.progress import Progress
@@ -57,7 +57,8 @@ def measure(
     """Measure every variant of the plan on every checkpoint of the suite that the store does not hold yet.
 
     models, steps: only these (default all). dtype: of weights and activations, `float32` or `bfloat16`. workers: processes;
-    0 chooses (the cores, for small models on a CPU). shard `i/n`: every n-th checkpoint starting with the i-th, for job
+    0 chooses (the cores, for small models on a CPU; one for each GPU that `cuda` sees, a checkpoint at a time).
+    shard `i/n`: every n-th checkpoint starting with the i-th, for job
     arrays. ray: address of a Ray cluster whose machines see the suite's folder, `local` to start one, `none` to run
     here; this process alone writes the store. stream: read a checkpoint block by block, `yes` or `no`; `auto` does where
     its weights would take more than half of the device's free memory. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
@@ -126,11 +127,12 @@ def _measure(
         return summary
     jobs.sort(key=lambda job: -job.checkpoint.checkpoint.parameters)
     total = sum(len(job.variants) for job in jobs)
-    processes = workers or (usable_cores() if device == "cpu" and all(map(small, jobs)) else 1)
+    places = [] if ray != "none" else gpu_places(device, workers, visible_gpus())
+    processes = len(places) or workers or (usable_cores() if device == "cpu" and all(map(small, jobs)) else 1)
     progress.update("measure", done=0, total=total)
     first_error: BaseException | None = None
     if ray == "none":
-        outcomes = run_tasks(run_job, jobs, workers=processes)
+        outcomes = run_tasks(run_job, jobs, workers=processes, places=places, put=put_job)
     else:
         outcomes = run_on_ray(run_job, jobs, address=ray, gpus=1.0 if device.startswith("cuda") else 0.0)
     for outcome in outcomes:
