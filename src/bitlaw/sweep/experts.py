@@ -123,11 +123,11 @@ def watched_experts(taps: Sequence[tuple[nn.Module, nn.Parameter, Tap]]) -> Iter
 @contextmanager
 def plain_experts(model: nn.Module) -> Iterator[None]:
     """Have the experts inside a model, or a module of them, computed one by one for a while."""
-    configs = {
-        id(module.config): module.config
-        for module in model.modules()
-        if hasattr(module, "is_transposed") and hasattr(module.config, "_experts_implementation_internal")
-    }
+    configs: dict[int, Any] = {}
+    for module in model.modules():
+        config: Any = getattr(module, "config", None)
+        if hasattr(module, "is_transposed") and hasattr(config, "_experts_implementation_internal"):
+            configs[id(config)] = config
     before = {key: config._experts_implementation_internal for key, config in configs.items()}
     try:
         for config in configs.values():
