@@ -16,7 +16,7 @@ from tests.predictor.simulated_families import simulate
 LEAST = {
     "no-change": -2.0, "format-mean": 0.5, "isotonic": 0.5, "landscape": -3.0, "scaling-law": 0.4, "boosting": 0.97,
     "forest": 0.97, "forest-training": 0.97, "config-no-tokens": 0.7, "config": 0.7, "zero-shot": 0.99,
-    "zero-shot-training": 0.99, "after-nearest": 0.99, "after-nearest-training": 0.99,
+    "zero-shot-training": 0.99, "after-nearest": 0.99, "after-nearest-training": 0.99, "share": 0.97, "blend": 0.98,
 }  # fmt: skip
 
 

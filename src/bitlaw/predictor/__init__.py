@@ -9,6 +9,7 @@
     rows.py          the feature table: one row a model and distinct format
     kinds.py         every predictor and baseline: rows -> state, (state, rows) -> loss
     shift.py         through the landscape, a learned shift in dB    config_only.py     no run at all
+    ratio.py         the share of nearest's damage that GPTQ leaves
     growing.py       forests and boosting (scikit-learn)              trees.py           the same as arrays; contributions
     baselines.py     what must be beaten                              isotonic.py, metrics.py
     conformal.py     intervals from families left out                 saved.py           JSON, ranges, which data

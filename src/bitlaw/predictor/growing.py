@@ -26,11 +26,13 @@ def _ensemble() -> Any:
     return ensemble
 
 
-def grow_forest(inputs: Array, target: Array, names: Sequence[str], *, seed: int = 0) -> Trees:
-    """Return a random forest of 120 trees of depth 8. inputs [n, names], target [n]."""
+def grow_forest(
+    inputs: Array, target: Array, names: Sequence[str], *, seed: int = 0, weight: Array | None = None
+) -> Trees:
+    """Return a random forest of 120 trees of depth 8. inputs [n, names], target [n], weight of each row [n]."""
     _check(inputs, target, names)
     model = _ensemble().RandomForestRegressor(n_estimators=TREES, max_depth=DEPTH, random_state=seed)
-    model.fit(inputs, target)
+    model.fit(inputs, target, sample_weight=weight)
     return _plain([tree.tree_ for tree in model.estimators_], names, 0.0, 1.0 / TREES)
 
 

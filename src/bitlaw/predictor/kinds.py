@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bitlaw.errors import InputError, UnknownName
-from bitlaw.predictor import baselines, config_only, growing, shift
+from bitlaw.predictor import baselines, config_only, growing, ratio, shift
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.rows import FEATURES, TARGETS, TRAINING, Rows
 from bitlaw.predictor.trees import Trees
@@ -139,6 +139,20 @@ KINDS: Mapping[str, Kind] = {
     "after-nearest": Kind(
         summary="landscape curve at the nearest loss's effective SNR plus a learned gain in dB",
         **_shift(after_nearest=True),
+    ),
+    "share": Kind(
+        summary="the share of nearest's damage that GPTQ leaves, by a forest on inputs without a scale",
+        fit=ratio.fit_ratio,
+        predict=lambda state, rows, target: ratio.predict_ratio(state, rows),
+        reads=f"{LANDSCAPE}, {NEAREST}",
+        targets=AFTER_NEAREST,
+    ),
+    "blend": Kind(
+        summary="the mean of after-nearest and share",
+        fit=ratio.fit_blend,
+        predict=lambda state, rows, target: ratio.predict_blend(state, rows),
+        reads=f"{LANDSCAPE}, {NEAREST}",
+        targets=AFTER_NEAREST,
     ),
     "after-nearest-training": Kind(
         summary="after-nearest, its gain reading tokens and learning-rate state too",

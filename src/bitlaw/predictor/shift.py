@@ -111,8 +111,11 @@ def _each(rows: Rows, function: Any, values: Array) -> Array:
 
 
 def _start(rows: Rows, *, after_nearest: bool) -> Array:
-    if not after_nearest:
-        return rows["gaussian_db"]
+    return nearest_db(rows) if after_nearest else rows["gaussian_db"]
+
+
+def nearest_db(rows: Rows) -> Array:
+    """Return the effective SNR of rounding to nearest, from its measured loss, dB, [n]."""
     measured = _each(rows, lambda curve, loss: curve.snr_of(loss), rows["nearest_loss"])
     nearby = np.clip(measured, rows["sqnr_db"] - 6.0, rows["sqnr_db"] + 6.0)
     # where rounding costs little beside its error the inverse is noise: then the SNR it has counts, by what is known

@@ -1,0 +1,70 @@
+"""What share of nearest's damage GPTQ leaves, from inputs without a scale: a forest for one, and the mean of it and the landscape.
+
+    loss = baseline + share * (nearest loss - baseline)
+
+The forest minimises errors of the loss, each over 0.03 nats + 10 % of the excess, so rows where rounding costs nothing do not
+count. A share lies within what was seen however large the damage, so unlike a forest of losses it may be asked about larger ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bitlaw.predictor.curve import Array
+from bitlaw.predictor.growing import grow_forest
+from bitlaw.predictor.rows import Rows
+from bitlaw.predictor.shift import ABSOLUTE, RELATIVE, fit_shift, nearest_db, need_curves, predict_shift, slope_at
+from bitlaw.predictor.trees import Trees
+
+NAMES = (
+    "sqnr_db", "bits", "exponent_bits", "block", "later", "nearest_shift", "steepness", "steepness_along", "place", "parameters",
+)  # fmt: skip
+LEAST = 1e-4  # nats: damage below it counts as this much
+SHARES = (-0.5, 3.0)
+
+
+def fit_ratio(rows: Rows, target: str, seed: int = 0) -> dict[str, Any]:
+    """Return the forest of shares."""
+    damage = _damage(rows)
+    share = np.clip((rows["gptq_loss"] - rows["baseline_loss"]) / damage, *SHARES)
+    weight = (damage / (ABSOLUTE + RELATIVE * damage)) ** 2
+    return {"trees": grow_forest(_inputs(rows), share, NAMES, seed=seed, weight=weight).to_dict()}
+
+
+def predict_ratio(state: Mapping[str, Any], rows: Rows) -> Array:
+    """Return the loss of each row, nats per token, [n]."""
+    share = Trees.from_dict(state["trees"]).predict(_inputs(rows))
+    return np.asarray(rows["baseline_loss"] + share * _damage(rows), dtype=float)
+
+
+def fit_blend(rows: Rows, target: str, seed: int = 0) -> dict[str, Any]:
+    """Return both: the forest of shares, and the landscape with a gain in dB."""
+    return {"share": fit_ratio(rows, target, seed), "gain": fit_shift(rows, target, after_nearest=True)}
+
+
+def predict_blend(state: Mapping[str, Any], rows: Rows) -> Array:
+    """Return the mean of the two losses, [n]."""
+    return (predict_ratio(state["share"], rows) + predict_shift(state["gain"], rows)) / 2.0
+
+
+def _damage(rows: Rows) -> Array:
+    return np.maximum(rows["nearest_loss"] - rows["baseline_loss"], LEAST)
+
+
+def _inputs(rows: Rows) -> Array:
+    """Return what a share may depend on, [n, NAMES]; steepness: how much a dB changes the damage, as a share of it."""
+    need_curves(rows)
+    start = nearest_db(rows)
+    damage = _damage(rows)
+    knee = np.array([rows.curves[name].knee_db for name in rows.model.tolist()])  # type: ignore[union-attr]
+    columns = {
+        "nearest_shift": start - rows["sqnr_db"],
+        "steepness": np.clip(-slope_at(rows, start) / damage, 0.0, 1.0),
+        "steepness_along": np.clip(-rows["slope"] / damage, 0.0, 1.0),
+        "place": start - knee,
+        "parameters": np.log10(rows["parameters"]),
+    }
+    return np.stack([columns[name] if name in columns else rows[name] for name in NAMES], axis=1)
