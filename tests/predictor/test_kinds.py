@@ -62,6 +62,10 @@ def test_missing_landscapes_and_tokens_are_named() -> None:
     bare.columns["tokens"][:] = np.nan
     with pytest.raises(InputError, match="Training tokens are unknown"):
         fit_kind("config", bare, "gptq_qid")
+    probed = tabulate(collect(simulate(("opt", "mpt"), (50_000,), ("mxint4_k32", "mxint2_k32"))))
+    probed.columns["tokens"][:] = np.nan
+    with pytest.raises(InputError, match="Training tokens are unknown for families/mpt"):
+        fit_kind("zero-shot-training", probed, "gptq_qid")
     fit_kind("config-no-tokens", bare, "gptq_qid")
 
 

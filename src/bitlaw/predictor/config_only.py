@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bitlaw.errors import InputError
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.rows import Rows
-from bitlaw.predictor.shift import ABSOLUTE, RELATIVE, TARGET_METHOD
+from bitlaw.predictor.shift import TARGET_METHOD, error_scale, training_columns
 
 RIDGE = 0.3
 
@@ -31,7 +30,7 @@ def fit_config(rows: Rows, target: str, *, training: bool = True) -> dict[str, A
     used = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-9)
     design = np.concatenate([np.ones((len(rows), 1)), (phi - center) * used], axis=1)
     qid = rows[f"{method}_loss"] - rows["baseline_loss"]
-    scale = ABSOLUTE + RELATIVE * np.maximum(qid, 0.0)
+    scale = error_scale(qid)
     penalty = np.sqrt(RIDGE) * np.eye(design.shape[1])[1:]
 
     def residuals(point: Array) -> Array:
@@ -68,12 +67,6 @@ def _phi(rows: Rows, *, training: bool) -> Array:
     block = np.log2(np.maximum(rows["block"], 1.0))
     columns = [snr, snr**2, size, size * snr, block, (rows["exponent_bits"] > 0).astype(float), rows["later"]]
     if training:
-        tokens = np.log10(rows["tokens"] / rows["parameters"])
-        if not np.all(np.isfinite(tokens)):
-            raise InputError(
-                f"Training tokens are unknown for {', '.join(sorted(set(rows.model[~np.isfinite(tokens)].tolist()))[:4])}. Use "
-                "config-no-tokens, or say the tokens in suite.json."
-            )
-        rate = np.where(np.isfinite(rows["lr_state"]), rows["lr_state"], 0.0)
+        tokens, rate = training_columns(rows)
         columns += [tokens, tokens * snr, tokens**2, rate]
     return np.stack(columns, axis=1)

@@ -2,7 +2,7 @@
 
     loss = baseline + share * (nearest loss - baseline)
 
-The forest minimises errors of the loss, each over 0.03 nats + 10 % of the excess, so rows where rounding costs nothing do not
+The forest minimises errors of the loss, each over 2 % of the typical damage + 10 % of its own, so rows where rounding costs nothing do not
 count. A share lies within what was seen however large the damage, so unlike a forest of losses it may be asked about larger ones.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.growing import grow_forest
 from bitlaw.predictor.rows import Rows
-from bitlaw.predictor.shift import ABSOLUTE, RELATIVE, fit_shift, nearest_db, need_curves, predict_shift, slope_at
+from bitlaw.predictor.shift import error_scale, fit_shift, nearest_db, need_curves, predict_shift, slope_at
 from bitlaw.predictor.trees import Trees
 
 NAMES = (
@@ -30,7 +30,7 @@ def fit_ratio(rows: Rows, target: str, seed: int = 0) -> dict[str, Any]:
     """Return the forest of shares."""
     damage = _damage(rows)
     share = np.clip((rows["gptq_loss"] - rows["baseline_loss"]) / damage, *SHARES)
-    weight = (damage / (ABSOLUTE + RELATIVE * damage)) ** 2
+    weight = (damage / error_scale(damage)) ** 2
     return {"trees": grow_forest(_inputs(rows), share, NAMES, seed=seed, weight=weight).to_dict()}
 
 

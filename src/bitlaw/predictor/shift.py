@@ -8,7 +8,8 @@ The curve carries what differs between models; the shift is what is learned, and
     zero-shot       s = the format's SNR on Gaussian weights; nothing is quantized
     after-nearest   s = the SNR along random directions that costs what nearest was measured to cost; for GPTQ only
 
-theta minimises squared errors of the loss, each over 0.03 nats + 10 % of the excess, with a ridge on all but the constant.
+theta minimises squared errors of the loss, each over 2 % of the typical excess + 10 % of its own, with a ridge on all but the constant. A
+shift is kept within those of the training rows, 1 dB more at most: few families leave its slopes uncertain.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from bitlaw.errors import InputError
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.rows import Rows
 
-RIDGE = 0.3  # a coefficient of 1 dB costs as much as a row that is off by 0.55 of its scale
-ABSOLUTE, RELATIVE = 0.03, 0.1  # scale of errors: nats, and share of the excess
+RIDGE = 1.0  # a coefficient of 1 dB costs as much as a row that is off by its scale
+SLACK_DB = 1.0  # how far a shift may lie beyond those of the training rows
+TYPICAL, RELATIVE = 0.02, 0.1  # scale of errors: shares of the typical excess, and of a row's own
 NOISE = 2.0  # standard errors at which the nearest loss and its SNR say equally much
 LOWEST_DB, HIGHEST_DB = -5.0, 45.0
 TARGET_METHOD = {"gptq_change": "gptq", "gptq_loss": "gptq", "gptq_qid": "gptq", "nearest_qid": "nearest"}
@@ -41,7 +43,7 @@ def fit_shift(rows: Rows, target: str, *, after_nearest: bool, training: bool = 
     spread = np.where(spread > 1e-9, spread, np.inf)  # an input without variation takes no part
     design = np.concatenate([np.ones((len(rows), 1)), (phi - center) / spread], axis=1)
     loss = rows[f"{method}_loss"]
-    scale = ABSOLUTE + RELATIVE * np.maximum(loss - rows["baseline_loss"], 0.0)
+    scale = error_scale(loss - rows["baseline_loss"])
     penalty = np.sqrt(RIDGE) * np.eye(design.shape[1])[1:]
 
     def residuals(theta: Array) -> Array:
@@ -62,9 +64,16 @@ def fit_shift(rows: Rows, target: str, *, after_nearest: bool, training: bool = 
         "after_nearest": after_nearest,
         "training": training,
         "theta": best.x.tolist(),
+        "shifts": np.quantile(design @ best.x, [0.01, 0.99]).tolist(),
         "center": center.tolist(),
         "spread": np.where(np.isfinite(spread), spread, 0.0).tolist(),
     }
+
+
+def error_scale(excess: Array) -> Array:
+    """Return how far off a prediction of each excess may be to count as one unit, nats, [n]: 2 % of the root mean square + 10 %."""
+    typical = float(np.sqrt(np.mean(excess**2)))
+    return np.asarray(max(TYPICAL * typical, 1e-6) + RELATIVE * np.maximum(excess, 0.0), dtype=float)
 
 
 def predict_shift(state: Mapping[str, Any], rows: Rows) -> Array:
@@ -79,7 +88,9 @@ def effective_db(state: Mapping[str, Any], rows: Rows) -> Array:
     phi = _phi(rows, start, after_nearest=state["after_nearest"], training=state["training"])
     theta, spread = np.array(state["theta"]), np.array(state["spread"])
     inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.asarray(start + theta[0] + ((phi - np.array(state["center"])) * inverse) @ theta[1:], dtype=float)
+    shift = theta[0] + ((phi - np.array(state["center"])) * inverse) @ theta[1:]
+    low, high = state["shifts"]
+    return np.asarray(start + np.clip(shift, low - SLACK_DB, high + SLACK_DB), dtype=float)
 
 
 def need_curves(rows: Rows) -> None:
@@ -126,33 +137,34 @@ def nearest_db(rows: Rows) -> Array:
 
 
 def _phi(rows: Rows, start: Array, *, after_nearest: bool, training: bool) -> Array:
-    """Return what the shift may depend on, [n, inputs]: SNR and its place on the curve, block, kind of element, size."""
+    """Return what the shift may depend on, [n, inputs]: the format's SNR, block and kind of element, GPTQ's reach in a row.
+
+    Nothing of the model but its curve and, after nearest, how harmful rounding was beside random noise: what differs from model
+    to model would be learned from as many examples as there are families.
+    """
     snr = rows["sqnr_db"] if after_nearest else rows["gaussian_db"]
-    knee = np.empty(len(rows))
-    onset = np.empty(len(rows))
-    rise = np.empty(len(rows))
-    for name in rows.models:
-        curve = rows.curves[name]
-        assert curve is not None
-        mine = rows.model == name
-        knee[mine], onset[mine], rise[mine] = curve.knee_db, curve.onset_db, curve.rise
-    place = (start - knee) / 10.0
     columns = [
         snr / 10.0,
         (snr / 10.0) ** 2,
-        place,
-        place**2,
-        np.tanh(2.0 * place),
-        (onset - knee) / 5.0,
         np.log2(np.maximum(rows["block"], 1.0)),
         (rows["exponent_bits"] > 0).astype(float),
         rows["later"],
-        rows["later"] * place,
-        np.log10(rows["parameters"]),
-        np.log(rise),
     ]
     if after_nearest:
         columns.append(start - rows["sqnr_db"])
     if training:
-        columns += [np.log10(rows["tokens"] / rows["parameters"]), rows["lr_state"]]
+        columns += list(training_columns(rows))
     return np.stack(columns, axis=1)
+
+
+def training_columns(rows: Rows) -> tuple[Array, Array]:
+    """Return log10 of training tokens a parameter, and learning rate over its peak (0 where unknown), [n] each.
+
+    Raises InputError, naming the models, where tokens are unknown.
+    """
+    tokens = np.log10(rows["tokens"] / rows["parameters"])
+    if unknown := sorted(set(rows.model[~np.isfinite(tokens)].tolist())):
+        raise InputError(
+            f"Training tokens are unknown for {', '.join(unknown[:4])}. Use a predictor without them, or say the tokens in suite.json."
+        )
+    return tokens, np.where(np.isfinite(rows["lr_state"]), rows["lr_state"], 0.0)
