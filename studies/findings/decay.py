@@ -76,7 +76,7 @@ def found(measurements: Sequence[Measurement]) -> Decay:
         growth[name] = common_slope(
             [tokens(m) for m in mine], [m.qid for m in mine], [model(m) for m in mine], [size(m) for m in mine]
         )
-    arms = [a for a in ("cosine", "wsd25", "wsd50") if of_arm(rows, a)]
+    arms = ["cosine", "wsd25", "wsd50"]
     gptq = [m for m in rows if way(m) in GPTQ]
     before = [m for a in ("wsd25", "wsd50") for m in of_arm(gptq, a) if decayed(m) > 0.999 and tokens(m) < last]
     ends = {a: ratio([m for m in of_arm(gptq, a) if tokens(m) == last], constant, at, family) for a in arms}
@@ -153,8 +153,11 @@ def regression(rows: Sequence[Measurement]) -> tuple[Estimate, Estimate, int]:
     covariance = len(runs) / (len(runs) - 1) * inverse @ scores.T @ scores @ inverse
     half = student.ppf(0.95, len(runs) - 1) * np.sqrt(np.diag(covariance))
     at_ = {name: k for k, name in enumerate(used)}
+    unknown = (float("nan"),) * 3
     beta, lam = (
         (float(values[at_[i]]), float(values[at_[i]] - half[at_[i]]), float(values[at_[i]] + half[at_[i]]))
+        if i in at_
+        else unknown
         for i in (0, 1)
     )
     return beta, lam, len(mine)

@@ -196,6 +196,9 @@ def of_native(rows: Sequence[Measurement]) -> Part:
     """The study native."""
     found = ablating.native(rows)
     part = Part(title="Native low bit (native)")
+    if not found:
+        part.text = "No low-bit model of these records has a 16-bit twin."
+        return part
     ends = "; ".join(f"{t.name} {t.gaps[-1]:+.3f} at {t.tokens[-1] / 1e6:.0f}M" for t in found)
     behind = all(t.gaps[-1] > 0 for t in found)
     early = any(t.last_ahead for t in found)

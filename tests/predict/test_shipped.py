@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bitlaw.cli.demo_text import describe
 from bitlaw.cli.main import main
-from bitlaw.demo import _beside
+from bitlaw.demo import DemoResult, _beside
 from bitlaw.errors import InputError
 from bitlaw.predict import predict, tokens_to_train
 from bitlaw.predict.shipped import shipped_fit
@@ -60,3 +61,5 @@ def test_said_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     records, published = _beside()
     assert records.startswith("beside, the same law fitted to the dataset mini-pythia (198 rows, 6 models, gptq): beta")
     assert "beta 0.5251, alpha 0.2261, gamma 5.497" in published
+    text = describe(DemoResult(out="x", evidence=[records, published]).to_dict())
+    assert records in text.splitlines()

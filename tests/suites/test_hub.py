@@ -76,6 +76,8 @@ def test_a_checkpoint_is_resolved_downloaded_in_parts_and_loaded(server: Hub, se
     model, _ = checkpoint.load()
     ids = torch.arange(5)[None]
     assert torch.equal(model(ids).logits, own(ids).logits)
+    streamed, _ = first(f"hub:{NAME}@step512=1.07e9").stream()
+    streamed.close()
     asked = len(server.asked)
     again = first(f"hub:{NAME}@step512=1.07e9")
     again.load()

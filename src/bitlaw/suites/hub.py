@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from bitlaw.suites.streamed import StreamedModel
+
 SMALL, WEIGHTS = "small", "weights"
 """Parts of a checkpoint: config and tokenizer; weights."""
 SMALL_FILES = re.compile(
@@ -115,6 +117,13 @@ class HubCheckpoint(SuiteCheckpoint):
         """Return model and tokenizer, downloaded if they are not there."""
         self.fetch()
         return super().load(device, dtype)
+
+    def stream(
+        self, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
+    ) -> tuple[StreamedModel, PreTrainedTokenizerBase]:
+        """Return the model to be read block by block, downloaded if it is not there, and its tokenizer."""
+        self.fetch()
+        return super().stream(device, dtype)
 
     def download(self, part: str) -> None:
         """Bring a part of the checkpoint (`small` or `weights`) into the cache unless it is there. Raises CheckpointError."""
