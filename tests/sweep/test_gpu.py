@@ -30,3 +30,23 @@ def test_cpu_and_gpu_agree(family: str) -> None:
         assert abs(a.seen.nats - b.seen.nats) / tokens < (2e-5 if a.variant.method != "gptq" else 3e-3)
         spread = (a.seen.difference_squared / a.seen.windows) ** 0.5 * a.seen.windows**0.5 / tokens
         assert abs(a.seen.nats - b.seen.nats) / tokens <= 2 * spread + 2e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_probes_lie_at_the_same_points_and_have_the_same_taylor_terms(family: str) -> None:
+    """Directions are drawn on the CPU, so a GPU moves the weights by the very same numbers."""
+    evaluation = windows(16, 24, seed=1)
+    variants = [
+        make_variant("perturb_random", "none", {"snr_db": 10.0, "taylor": True}),
+        make_variant("perturb_random", "none", {"snr_db": 0.0, "seed": 1}),
+        make_variant("perturb_along", "mxint3_k16", {"offset_db": -1.0}),
+    ]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    on_cpu = [s.seen for s in sweep(FAMILIES[family](), variants, evaluation)]
+    on_gpu = [s.seen for s in sweep(FAMILIES[family]().cuda(), variants, evaluation)]
+    for a, b in zip(on_cpu, on_gpu, strict=True):
+        assert a.state == b.state == "ok"
+        assert a.sqnr_db == pytest.approx(b.sqnr_db, abs=1e-4)
+        assert a.nats / a.tokens_scored == pytest.approx(b.nats / b.tokens_scored, abs=2e-5)
+    assert on_cpu[0].gradient_along == pytest.approx(on_gpu[0].gradient_along, rel=1e-3, abs=1e-6)
+    assert on_cpu[0].curvature_along == pytest.approx(on_gpu[0].curvature_along, rel=1e-2, abs=1e-6)
