@@ -7,6 +7,7 @@ tables of log-probabilities. Both count in float32, and sum in float64.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -24,6 +25,16 @@ class Reference:
     targets: torch.Tensor  # [B, S]
     nats: torch.Tensor  # [B, S]
     by_kernel: bool = False
+
+    @cached_property
+    def probabilities(self) -> torch.Tensor:
+        """Of every token, [B, S, V]; made once for all variants."""
+        return self.table.exp()
+
+    @cached_property
+    def most_likely(self) -> torch.Tensor:
+        """The token that is ranked first, [B, S]; found once for all variants."""
+        return self.table.argmax(-1)
 
 
 def reference(logits: torch.Tensor, ids: torch.Tensor) -> Reference:
@@ -54,8 +65,8 @@ def score_logits(base: Reference, logits: torch.Tensor) -> tuple[torch.Tensor, t
     if base.by_kernel:
         return _by_kernel(base.table, logits, base.targets)
     log_probabilities = torch.log_softmax(logits[:, :-1].float(), -1)
-    kl = (base.table.exp() * (base.table - log_probabilities)).sum(-1)
-    agree = log_probabilities.argmax(-1) == base.table.argmax(-1)
+    kl = (base.table - log_probabilities).mul_(base.probabilities).sum(-1)
+    agree = log_probabilities.argmax(-1) == base.most_likely
     return _nats(log_probabilities, base.targets), kl, agree
 
 
