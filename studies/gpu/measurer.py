@@ -19,19 +19,25 @@ from bitlaw.suites import Suite
 
 STOP, TRAINED = "stop", "trained"
 AT_ONCE = 3  # checkpoints of a study and pass measured by one call: the texts are tokenized once for them
+LONG = 20  # variants of a pass from which on one checkpoint a call is enough
 POLL_SECONDS = 1.0
 
 
-def free_units(studies: list[Study], folder: Path, ledger: Ledger) -> list[Unit]:
-    """Claim up to AT_ONCE units of one study and pass, the first that are free: first passes of all studies come first."""
+def free_units(studies: list[Study], folder: Path, ledger: Ledger, turn: int = 0) -> list[Unit]:
+    """Claim up to AT_ONCE units of one study and pass, the first that are free: first passes of all studies come first.
+
+    `turn` is the study to begin with, so that processes that begin with different ones bring all studies forward.
+    """
+    order = [*studies[turn % len(studies) :], *studies[: turn % len(studies)]]
     by_suite = {s.suite: s.train for s in studies if s.train is not None}
     present = {s.name: list(present_units(s, folder / s.suite, by_suite[s.suite])) for s in studies}
     for number in range(max(len(s.passes) for s in studies)):
-        for study in studies:
+        for study in order:
             mine = [u for u in present[study.name] if study.passes[number : number + 1] == (u.measuring,)]
             taken: list[Unit] = []
             for unit in mine:
-                if len(taken) < AT_ONCE and ledger.claim(unit.name):
+                most = 1 if len(unit.measuring.plan.variants) > LONG else AT_ONCE
+                if len(taken) < most and ledger.claim(unit.name):
                     taken.append(unit)
             if taken:
                 return taken
@@ -72,7 +78,7 @@ def main(arguments: list[str]) -> int:
     store = folder / "stores" / f"{number}.db"
     while not (folder / STOP).exists():
         ended = (folder / TRAINED).exists()  # asked before looking, so that the last checkpoints are seen
-        units = [] if late and not ended else free_units(studies, folder, ledger)
+        units = [] if late and not ended else free_units(studies, folder, ledger, int(number))
         if units:
             measure_units(units, store, device, ledger)
         elif ended:
