@@ -1,10 +1,12 @@
 """Full posterior: the density against the dense normal, draws against planted parameters and the profile likelihood."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bitlaw.cli.main import main
 from bitlaw.errors import InputError
 from bitlaw.fit import Collapse, Fit, Intervals, Noise, fit, profile
 from bitlaw.fit.posterior import Levels, log_density
@@ -85,3 +87,16 @@ def test_the_seed_decides_and_what_cannot_be_sampled_is_said(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "emcee", None)
     with pytest.raises(InputError, match=r"pip install 'bitlaw\[posterior\]'"):
         fit("ouyang2024-2bit", table, intervals=few)
+
+
+def test_the_command_line_draws_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bitlaw.fit.posterior.LONGEST", 500)
+    table = FEW.draw(np.random.default_rng(0)).where(bits=2.0)
+    names = ("model", "parameters", "tokens", "bits", "qid", "qid_se")
+    lines = [",".join(names), *(",".join(str(table[name][row]) for name in names) for row in range(len(table)))]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    arguments = ["--csv", str(tmp_path / "mine.csv"), "--law", "ouyang2024-2bit", "--intervals", "posterior"]
+    assert main(["fit", *arguments]) == 0
+    assert "posterior of 400 draws (emcee, " in capsys.readouterr().out

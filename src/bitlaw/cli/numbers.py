@@ -152,6 +152,7 @@ floor. Failed measurements and baselines are left out and counted.
   bitlaw fit --store tiny.db --where method=gptq --where bits=3 --law ouyang2024-3bit
   bitlaw fit --store tiny.db --offset method --out all.json
   bitlaw fit --csv mine.csv --formula 'loss = E + A / N^a + B / D^b' --target baseline_loss --noise huber
+  bitlaw fit --csv mine.csv --intervals posterior
   bitlaw fit --csv mine.csv --out mine.json""",
     arguments=_fit_arguments,
     run=_run_fit,
