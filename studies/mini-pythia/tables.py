@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from rows import GROUPS, Row, group
 
 from bitlaw.catalog import LAWS
-from bitlaw.fit import Comparison, Fit, Table, compare, fit
+from bitlaw.fit import Comparison, Contender, Fit, Table, compare, fit
 from bitlaw.laws import load_law
 
+VOCABULARY = 4096
 PER_BIT = {2.0: "ouyang2024-2bit", 3.0: "ouyang2024-3bit", 4.0: "ouyang2024-4bit"}
 NAMES = {"largest-size": "largest N", "later-tokens": "later D", "bits": "a bit width"}
 
@@ -94,9 +96,11 @@ def unified_table(fits: Mapping[str, tuple[Fit, Fit]]) -> str:
     return markdown(header, lines)
 
 
-def contenders() -> list[str]:
-    """The published forms and, where the catalog has them, this project's own laws of QiD from N, D and P."""
-    own = [name for name in LAWS if name.startswith("bitlaw-") and load_law(name).target == "qid"]
+def contenders() -> list[str | Contender]:
+    """The published forms and this project's own laws of QiD, without what they know of this very suite beforehand."""
+    names = [name for name in LAWS if name.startswith("bitlaw-") and load_law(name).target == "qid"]
+    untold = {"priors": False, "fixed": {"lnV": math.log(VOCABULARY)}}
+    own = [Contender(law=name, options=untold) for name in names]
     return ["ouyang2024-unified", "kumar2024-ptq", *own]
 
 
