@@ -22,6 +22,7 @@ from bitlaw.catalog import LAWS
 from bitlaw.errors import InputError
 from bitlaw.fit import Comparison, Contender, Holdout, Intervals, Noise, Table, compare, fit, joined
 from bitlaw.fit.baselines import BASELINES
+from bitlaw.fit.holdout import possible
 from bitlaw.fit.public import public_table
 from bitlaw.laws import law_from_text, load_law
 
@@ -420,6 +421,9 @@ def public() -> str:
         ("opt-bloom", {"family": "bloom", "method": "gptq"}),
         ("opt-bloom", {"family": "opt", "method": "gptq"}),
         ("llama-omniquant", {"bits": (3, 4), "group_size": 128}),
+        ("llama1-gptq", {"method": "gptq"}),
+        ("llama-rtn", {"bits": (4, 5, 6)}),
+        ("groups-175b", {"method": "gptq"}),
     ):
         table = public_table(name).where(**where)
         one = np.ones(len(table))  # the learning rates of these final checkpoints are not in the tables
@@ -427,7 +431,8 @@ def public() -> str:
         options = {"offsets": ("method",)} if len(np.unique(table["method"])) > 1 else {}
         listed = contenders(table, options=options, ours={"fixed": {"lam": 0.0}})
         listed = [c for c in listed if c.label != "bitlaw-sensitivity"]
-        names = [n for n in ("largest-size", "bits", "method") if n != "method" or options]
+        names = [n for n in ("largest-size", "bits", "method") if n in possible(table) and (n != "method" or options)]
+        names = names[:2] if len(np.unique(table["method"])) == 2 else names
         parts += [
             f"**{name}** {' '.join(f'{k}={v}' for k, v in where.items())}, {len(table)} rows:",
             "",
