@@ -198,3 +198,21 @@ def test_laws_that_cannot_answer_are_refused() -> None:
         predict(1e9, 1e11, 4, loss_law="ouyang2024-unified")
     with pytest.raises(InputError, match="level=90"):
         predict(1e9, 1e11, 4, level=90)
+
+
+def test_a_law_with_settings_that_the_points_cannot_judge_borrows_the_unified_scatter() -> None:
+    """Ours read what the digitised points lack; the value is the law's own."""
+    also = {
+        "layer_size": 2e5,
+        "step": 5000.0,
+        "learning_rate": 1e-3,
+        "peak_learning_rate": 1e-3,
+        "baseline_loss": 3.5,
+        "format_error": 0.05,
+    }
+    answer = predict(6e6, 3e8, 3, law="bitlaw-sensitivity@gptq", also=also)
+    law = load_law("bitlaw-sensitivity")
+    columns = {"parameters": 6e6, "tokens": 3e8, "bits": 3.0, **also}
+    assert answer.value == pytest.approx(float(law.evaluate(law.constants("gptq").values, columns)))
+    assert answer.interval.low < answer.value < answer.interval.high
+    assert "scatter of the unified law around all" in answer.interval.made_of

@@ -85,7 +85,7 @@ def _evidence(sets: Mapping[str, Array], words: str, setting: str = "") -> Evide
     points = {name: np.array([facts[bits][name] for bits in points["bits"]]) for name in DERIVED} | dict(points)
     if unjudged := [name for name in sets if name not in LAWS or not set(load_law(name).variables) <= set(points)]:
         words = f"{unjudged[0]} cannot be judged on them: scatter of the unified law around all"
-        sets = {UNIFIED: np.ones(len(points["qid"]), dtype=bool)}
+        sets, setting = {UNIFIED: np.ones(len(points["qid"]), dtype=bool)}, ""
     for name, rows in sets.items():
         law = load_law(name)
         columns = {column: points[column][rows] for column in law.variables}
