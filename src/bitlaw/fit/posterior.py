@@ -134,8 +134,8 @@ def sample(
         longest = longest if np.isfinite(longest) else np.inf
     burnt = steps // 4
     chain = sampler.get_chain(discard=burnt)
-    thin = max(1, len(chain) * walkers // draws)
-    picked = chain.reshape(-1, count)[::thin][:draws]
+    states = chain.reshape(-1, count)
+    picked = states[generator.choice(len(states), size=min(draws, len(states)), replace=False)]
     split = _split_r_hat(chain)
     warning = ""
     if steps < ENOUGH * longest or split > 1.05:
