@@ -31,6 +31,7 @@ from bitlaw.report.slopes import Slope, common_slope  # noqa: E402
 
 LAWS = ("ouyang2024-unified", "kumar2024-ptq", "bitlaw-sensitivity")
 TINY = 1e-9  # rounding, not evidence
+ENOUGH = 3  # checkpoints behind a spread
 LATE = 1e8  # tokens: the exponent beyond it is told apart
 
 
@@ -145,6 +146,15 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
     """The study lr-state."""
     n = decay.found(rows)
     part = Part(title="Tokens or decay? (lr-state)")
+    grid = sorted({tokens(m) for m in rows})
+    span, end = f"{grid[0] / 1e6:.0f}M to {grid[-1] / 1e6:.0f}M", f"{grid[-1] / 1e6:.0f}M"
+    sizes = ", ".join(dict.fromkeys(decay.size(m) for m in sorted(rows, key=lambda m: m.asked.checkpoint.parameters)))
+    short = (
+        "- Shorter runs that have decayed by 48M tokens (`cosine-48`, `wsd25-48`) have "
+        f"{n.early_decay.words()} of the QiD of the constant rate there (interpolated).\n"
+        if n.early_decay.pairs
+        else ""
+    )
     three = n.growth["gptq int3_g128"]
     words = {a: r.words() for a, r in n.ends.items()}
     betas = ", ".join(f"{name.removeprefix('gptq int')[0]} bits {s.words}" for name, s in n.growth.items())
@@ -153,13 +163,13 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
             claim="QiD grows with tokens while the rate is constant",
             whose="implied by Ouyang et al. 2024; denied by arXiv 2510.06213",
             verdict=above(three),
-            evidence=f"constant rate, 12M to 96M tokens, beta: {betas} (figure 1)",
+            evidence=f"constant rate, {span} tokens, beta: {betas} (figure 1)",
         ),
         Claim(
             claim="decay of the learning rate raises QiD at equal tokens",
             whose="arXiv 2510.06213",
             verdict=over(n.ends["wsd25"]),
-            evidence=f"QiD at 96M tokens over that of the constant rate: {', '.join(f'{a} {w}' for a, w in words.items())}; control, before the decay begins: {n.control.words()} (figure 1)",
+            evidence=f"QiD at {end} tokens over that of the constant rate: {', '.join(f'{a} {w}' for a, w in words.items())}; control, before the decay begins: {n.control.words()} (figure 1)",
         ),
         Claim(
             claim="a lower peak rate raises QiD at equal tokens",
@@ -176,13 +186,12 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
     ]  # fmt: skip
     losses = ", ".join(f"{a} {gap:+.3f}" for a, gap in n.loss.items())
     part.text = f"""\
-Three sizes (0.8M, 2.7M, 6.3M), the same seed and batches, schedules that differ. Ratios are of QiD at equal tokens (GPTQ at 2, 3 and 4 bits,
+Sizes {sizes}, the same seed and batches, schedules that differ. Ratios are of QiD at equal tokens (GPTQ at 2, 3 and 4 bits,
 group 128), intervals over size and peak rate. Before its decay begins a `wsd` run is the constant one but for the GPU's rounding: the control above
 says how far two such runs are apart.
 
-- Loss at 96M tokens, less that of the constant rate: {losses} nats. So decay buys loss, and what it costs after quantization is in the table.
-- Shorter runs that have decayed by 48M tokens (`cosine-48`, `wsd25-48`) have {n.early_decay.words()} of the QiD of the constant rate there (interpolated).
-- In one regression over all runs, ln QiD = a(size, width) + beta ln D + lam ln(peak rate / rate) + mu ln(peak rate), {n.rows} rows: beta
+- Loss at {end} tokens, less that of the constant rate: {losses} nats. So decay buys loss, and what it costs after quantization is in the table.
+{short}- In one regression over all runs, ln QiD = a(size, width) + beta ln D + lam ln(peak rate / rate) + mu ln(peak rate), {n.rows} rows: beta
   {_estimate(n.beta)}, lam {_estimate(n.lam)}. beta is growth at a held rate; lam is what decay adds (a cosine to a tenth: a factor of
   {10 ** n.lam[0]:.2f}).
 
@@ -223,15 +232,21 @@ def of_seeds(first: Sequence[Measurement], second: Sequence[Measurement]) -> Par
                 evidence="37.8M from 0.2M to 17.7M: " + "; ".join(f"{h.law} misses by {100 * h.error:.0f} % (times {h.bias:.2f})" for h in held),
             )
         )  # fmt: skip
-    samples = ", ".join(f"{b} bits {100 * s:.0f} % ({n.samples[b]} checkpoints)" for b, s in n.calibration.items())
+    repeated = {b: s for b, s in n.calibration.items() if n.samples[b] >= ENOUGH}
+    samples = ", ".join(f"{b} bits {100 * s:.0f} % ({n.samples[b]} checkpoints)" for b, s in repeated.items())
+    samples = (
+        samples
+        or "too few checkpoints were measured with several samples; mini-pythia.md has the numbers of three sizes"
+    )
+    reached = max((tokens(m) for m in second if m.asked.checkpoint.model == seeding.LARGEST), default=0)
     part.text = f"""\
 Sizes 0.8M and 3.2M trained once more with seed 1 (initial weights and order of the text), everything else as in mini-pythia but for the GPU (H100
-instead of H200), and a model of 37.8M parameters to 128M tokens. Losses of the two seeds differ by {n.loss:.3f} nats on average.
+instead of H200), and a model of 37.8M parameters, measured up to {reached / 1e6:.0f}M tokens. Losses of the two seeds differ by {n.loss:.3f} nats on average.
 
 - *Training seed*: QiD of the second seed over the first at equal tokens and variant, above .002 nats:
   {"; ".join(f"{bits} bits {r.words()}, a spread of {100 * r.spread:.0f} %" for bits, r in n.training.items() if r.pairs)}. Nothing
   here separates it from the difference of the two GPUs, which CPU and GPU agreeing elsewhere ([mini-pythia.md](mini-pythia.md)) says is small.
-- *Calibration sample*: standard deviation of ln QiD over three samples: {samples}.
+- *Calibration sample*: standard deviation of ln QiD over samples: {samples}.
 
 ![Two seeds](figures/findings-seeds.png)
 
@@ -285,7 +300,7 @@ on the evaluation text minus that of the twin, nats per token:
 
 
 def of_ablations(rows: Sequence[Measurement], base: Sequence[Measurement]) -> Part:
-    """The study ablations, with the rows of mini-pythia-2 it is compared with."""
+    """The study ablations, with the rows of lr-state it is compared with."""
     both = [*rows, *base]
     texts = ablating.texts(both)
     groups = [(one, other, ablating.against(both, one, other)) for one, other in ablating.GROUPS]
@@ -349,7 +364,7 @@ def parts() -> tuple[list[Part], list[str]]:
     if "native" in there:
         made.append(of_native(there["native"]))
     if "ablations" in there:
-        made.append(of_ablations(there["ablations"], there.get("mini-pythia-2", [])))
+        made.append(of_ablations(there["ablations"], there.get("lr-state", [])))
     return made, [name for name in wanted if name not in there]
 
 
@@ -368,8 +383,8 @@ below what people deploy. Agreement is an observation about this range, disagree
 CONFOUNDED = """\
 ## What is confounded
 
-- In mini-pythia and mini-pythia-2 one cosine ends with the data: tokens and decay rise together. `lr-state` takes them apart, for three sizes and to
-  96M tokens only.
+- In mini-pythia and mini-pythia-2 one cosine ends with the data: tokens and decay rise together. `lr-state` takes them apart, for its sizes and
+  tokens only.
 - Size and peak rate go together in every study (the larger, the lower), except the two peak rates of lr-state.
 - Training text is repeated (117M distinct tokens); vocabulary is 4096 tokens; one text mixture.
 - The second training seed ran on another GPU than the first.

@@ -2,7 +2,7 @@
 
 FOLDER holds STUDY.tar.gz, or folders of them (one a lease, in the order of their names). A model that a later lease trained
 again replaces that of an earlier one, with all its records. Rows that only `ablations` asks of the checkpoints of
-mini-pythia-2 become the dataset `ablations`.
+lr-state become the dataset `ablations`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bitlaw.records import Measurement  # noqa: E402
 from bitlaw.store import read_parquet  # noqa: E402
 
 KEPT = ("train-loss.csv", "suite.json", "weight-changes.csv")
-ABLATIONS, OF = "ablations", "mini-pythia-2"
+ABLATIONS, OF = "ablations", "lr-state"
 
 
 def merged(leases: Iterable[list[Measurement]]) -> list[Measurement]:
@@ -45,7 +45,7 @@ def merged(leases: Iterable[list[Measurement]]) -> list[Measurement]:
 
 
 def of_ablations(measurements: Iterable[Measurement], studies: Path) -> set[str]:
-    """Return the keys of the measurements that the ablations ask and mini-pythia-2 does not."""
+    """Return the keys of the measurements that the ablations ask and lr-state does not."""
     main, own = read_study(studies / OF / "plan.toml"), read_study(studies / ABLATIONS / "plan.toml")
     asked = {(p.plan.evaluation, _way(v)) for p in main.passes for v in p.plan.variants}
     wanted = {(p.plan.evaluation, _way(v)) for p in own.passes for v in p.plan.variants} - asked

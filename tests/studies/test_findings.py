@@ -48,9 +48,9 @@ def planted(checkpoint: Checkpoint, variant: Variant, qid: float, *, loss: float
     return measurement(checkpoint, variant, t, base, base + t * qid)
 
 
-def of_plan(study: str, law: Callable[[Checkpoint, int], float]) -> list[Measurement]:
+def of_plan(study: str, law: Callable[[Checkpoint, int], float], file: str = "plan.toml") -> list[Measurement]:
     """Records of a study's own training plan, plain GPTQ at three widths and the baseline, with planted QiD."""
-    plan = read_train_plan(ROOT / "studies" / study / "plan.toml")
+    plan = read_train_plan(ROOT / "studies" / study / file)
     rows = []
     for one in plan.models:
         n = one.layers * (12 * one.width**2 + 13 * one.width) + 2 * one.width
@@ -79,7 +79,7 @@ def decaying(c: Checkpoint, bits: int) -> float:
 
 def test_growth_decay_peak_and_averages_of_lr_state() -> None:
     decay = module("decay")
-    rows = of_plan("lr-state", decaying)
+    rows = of_plan("lr-state", decaying, "long.toml")
     found = decay.found(rows)
     for slope in found.growth.values():
         assert slope.value == pytest.approx(0.6, abs=1e-6)
@@ -97,6 +97,16 @@ def test_growth_decay_peak_and_averages_of_lr_state() -> None:
     said = {c.claim.split(" ")[0]: c.verdict for c in part.claims}
     assert said == {"QiD": "held", "decay": "held", "a": "held", "averaging": "held"}
     assert "beta\n  0.60" in part.text or "beta 0.60" in " ".join(part.text.split())
+
+
+def test_the_short_plan_tells_the_same() -> None:
+    decay = module("decay")
+    found = decay.found(of_plan("lr-state", decaying))
+    assert (found.beta[0], found.lam[0]) == (pytest.approx(0.6, abs=1e-6), pytest.approx(0.2, abs=1e-6))
+    assert {a: r.value for a, r in found.ends.items()} == dict.fromkeys(
+        ("cosine", "wsd25", "wsd50"), pytest.approx(10**0.2)
+    )
+    assert found.early_decay.pairs == 0
 
 
 def test_without_growth_and_decay_nothing_is_held() -> None:
@@ -150,7 +160,7 @@ def test_seeds_samples_and_the_larger_model() -> None:
 
 def test_texts_groups_and_twins() -> None:
     ablating = module("ablating")
-    base = of_plan("native", lambda c, bits: (c.tokens or 1) ** 0.5 / 1e4 / bits)
+    base = of_plan("native", lambda c, bits: (c.tokens or 1) ** 0.5 / 1e4 / bits, "long.toml")
     valid = TextSet(name=ablating.VALIDATION, token_hash="a" * 64, windows=16, window_tokens=101)
     wiki = TextSet(name="corpus/wikitext2-test.txt.zst", token_hash="b" * 64, windows=16, window_tokens=101)
     rows = []

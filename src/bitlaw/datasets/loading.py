@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from bitlaw.datasets.card import Card
 from bitlaw.datasets.mini_pythia import MINI_PYTHIA
+from bitlaw.datasets.mini_pythia_2 import MINI_PYTHIA_2
 from bitlaw.errors import UnknownName
 from bitlaw.records import Measurement
 from bitlaw.store import read_parquet, shipped_file
 
-CARDS: Mapping[str, Card] = {MINI_PYTHIA.name: MINI_PYTHIA}
+CARDS: Mapping[str, Card] = {MINI_PYTHIA.name: MINI_PYTHIA, MINI_PYTHIA_2.name: MINI_PYTHIA_2}
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,51 @@
+"""The card of `mini-pythia-2`: two sizes with a second training seed and one of 37.8M, along training."""
+
+from bitlaw.datasets.card import Card
+
+TEXT = """\
+**What it is.** 314 measurements (290 of quantized models, 24 of the 16-bit model; none failed): GPT-NeoX models as in
+mini-pythia: two of its sizes trained with seed 1 (initial weights and order of the text) instead of 0, and a model of 37.8M
+parameters.
+
+| model | parameters N | checkpoints | last D measured | schedule, peak rate, seed | rows |
+|---|---|---|---|---|---|
+| neox-0.8m-s1 | 793 344 | 10 | 211.9M | cosine, 0.0025, 1 | 143 |
+| neox-3.2m-s1 | 3 159 552 | 8 | 73.0M | cosine, 0.0018, 1 | 99 |
+| neox-37.8m | 37 829 632 | 6 | 26.5M | cosine, 0.0008, 0 | 72 |
+
+**Variants** (rows). `awq int3_g128` (1), `awq int4_g128` (24), `gptq int2_g128` (25), `gptq int2_g128_sym
+within_block=sequential` (24), `gptq int2_g32` (1), `gptq int3_g128` (25), `gptq int3_g128 order=activation` (1), `gptq
+int3_g128 scales=static` (1), `gptq int3_g128 upstream=full_precision` (1), `gptq int3_g128_sym within_block=sequential`
+(24), `gptq int3_g32` (1), `gptq int4_g128` (25), `gptq int4_g128_sym within_block=sequential` (24), `gptq int4_g32` (1),
+`gptq int5_g128` (1), `gptq int6_g128` (1), `hqq int4_g64` (1), `nearest int2_g128` (24), `nearest int2_g32` (1), `nearest
+int3_g128` (24), `nearest int3_g32` (1), `nearest int4_g128` (24), `nearest int4_g32` (1), `nearest int5_g128` (1), `nearest
+int6_g128` (1), `nearest int8_g128` (1), `nearest mxfp4_e2m1_k32` (1), `nearest mxfp6_e2m3_k32` (1), `nearest mxint2_k32`
+(1), `nearest mxint3_k32` (1), `nearest mxint4_k32` (1), `nearest mxint6_k32` (1), `nearest nf4_g64` (24), `nearest
+nvfp4_k16` (1). Linear layers of the blocks only: embeddings and head stay 16-bit.
+
+**Training.** `studies/mini-pythia-2/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
+torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the
+weights are in `studies/mini-pythia-2`. Weights are not shipped.
+
+**Measuring.** float32. Evaluation: corpus/validation.jsonl.zst, 204 400 scored tokens. Calibration: 128 windows of 512
+tokens from the first 2000 documents of training shard 0, 2 samples.
+
+**Device and versions.** NVIDIA H100 80GB HBM3, 2026-11-27; torch 2.11.0+cu130, transformers 5.17.0, bitlaw 0.1.0.
+
+**Text and licences.** The corpus of mini-pythia. No text is in the records: they hold counts and sums, and are under this
+project's licence (Apache-2.0).
+
+**Known defects.**
+- Device time ended before the training did: the last checkpoints of every model, and most passes after the first of the
+  plan, are not there.
+- The second training seed ran on another kind of GPU than mini-pythia's first: the two are not separated.
+- One cosine a model that ends with its tokens, as in mini-pythia: tokens and decay rise together.
+"""
+
+MINI_PYTHIA_2 = Card(
+    name="mini-pythia-2",
+    summary="two sizes with a second training seed and one of 37.8M, along training",
+    licence="Apache-2.0",
+    study="studies/mini-pythia-2",
+    text=TEXT,
+)

@@ -1,0 +1,72 @@
+"""The records of the GPU studies after the first: whole, unique, paired with their baselines, and their cards count them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitlaw.datasets import card, load, names
+from bitlaw.records import Measurement
+
+ROOT = Path(__file__).parents[2]
+STUDIES = [name for name in names() if name in ("mini-pythia-2", "lr-state", "native", "ablations")]
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def named(request: pytest.FixtureRequest) -> tuple[str, list[Measurement]]:
+    return request.param, load(request.param)
+
+
+def test_rows_are_whole_and_of_their_study(named: tuple[str, list[Measurement]]) -> None:
+    name, rows = named
+    assert {m.seen.state for m in rows} == {"ok"}
+    assert len({m.key for m in rows}) == len(rows)
+    assert {(m.seen.non_finite_tokens, m.seen.fallback_layers) for m in rows} == {(0, 0)}
+    assert {m.asked.checkpoint.suite for m in rows} == {"lr-state" if name == "ablations" else name}
+    assert len({m.asked.checkpoint for m in rows}) == len(
+        {(m.asked.checkpoint.model, m.asked.checkpoint.step) for m in rows}
+    )
+    assert {m.made.dtype for m in rows} == {"float32"}
+
+
+def test_validation_text_is_mini_pythias(named: tuple[str, list[Measurement]]) -> None:
+    _, rows = named
+    first = {m.asked.evaluation for m in load("mini-pythia")}
+    here = {m.asked.evaluation for m in rows if m.asked.evaluation.name == "corpus/validation.jsonl.zst"}
+    assert here <= first
+
+
+def test_each_text_of_a_checkpoint_has_one_baseline_loss(named: tuple[str, list[Measurement]]) -> None:
+    _, rows = named
+    losses: dict[tuple[str, int, str], list[float]] = {}
+    for m in rows:
+        at = (m.asked.checkpoint.model, m.asked.checkpoint.step, m.asked.evaluation.token_hash)
+        losses.setdefault(at, []).append(m.baseline_loss)
+        if m.asked.variant.is_baseline:
+            assert m.qid == 0.0
+    for found in losses.values():  # measured by several processes: sums in one order, on one kind of GPU
+        assert max(found) - min(found) < 1e-5
+        assert 2.5 < found[0] < 8.4
+
+
+def test_the_card_counts_its_rows(named: tuple[str, list[Measurement]]) -> None:
+    name, rows = named
+    base = sum(m.asked.variant.is_baseline for m in rows)
+    assert (
+        f"{len(rows)} measurements ({len(rows) - base} of quantized models, {base} of the 16-bit model"
+        in card(name).text
+    )
+    for model in {m.asked.checkpoint.model for m in rows}:
+        mine = [m for m in rows if m.asked.checkpoint.model == model]
+        line = next(line for line in card(name).text.splitlines() if line.startswith(f"| {model} |"))
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        last = max(m.asked.checkpoint.tokens or 0 for m in mine)
+        steps = {m.asked.checkpoint.step for m in mine}
+        assert cells[1:4] == [
+            f"{mine[0].asked.checkpoint.parameters:,}".replace(",", " "),
+            str(len(steps)),
+            f"{last / 1e6:.1f}M",
+        ]
+        assert cells[5] == str(len(mine))
+    assert f"| `{name}` | {len(rows)} |" in (ROOT / "docs" / "datasets.md").read_text()
