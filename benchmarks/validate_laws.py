@@ -594,8 +594,8 @@ def main() -> None:
         begun = time.perf_counter()
         kept[name] = PARTS[name]().strip()
         print(f"{name}: {time.perf_counter() - begun:.0f} s", flush=True)
-    body = "\n\n".join(f"<!-- {name} -->\n{kept[name]}\n<!-- end -->" for name in PARTS if name in kept)
-    given.out.write_text(f"{HEAD}\n{TAIL}\n{body}\n", encoding="utf-8")
+        body = "\n\n".join(f"<!-- {part} -->\n{kept[part]}\n<!-- end -->" for part in PARTS if part in kept)
+        given.out.write_text(f"{HEAD}\n{TAIL}\n{body}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
