@@ -1,6 +1,6 @@
 """bitlaw's own laws: the format's error times the network's sensitivity, up to the loss of guessing.
 
-    QiD = x / (1 + (x/c)^3)^(1/3)            c = ln(vocabulary) - loss16: what is left until the network guesses
+    QiD = (x^-3 + c^-3)^(-1/3)               c = ln(vocabulary) - loss16: what is left until the network guesses
     x   = err (1 + u (M/1e6)^h err) * sensitivity      err: the format's relative error, 10^(-SQNR/10)
 
     growth        sensitivity = k (D/1e9)^(beta + eta ln(M/1e6)) / (M/1e6)^alpha (LRpeak/LR)^lam
@@ -137,7 +137,7 @@ def _growth(beta: str) -> str:
 
 
 def _ceiling(x: str) -> str:
-    return f"QiD = {x} / (1 + ({x} / (lnV - L16))^3)^(1/3)"
+    return f"QiD = ({x}^-3 + (lnV - L16)^-3)^(-1/3)"
 
 
 def _mini(method: str, values: Constants, tokens: tuple[float, float]) -> Published:
