@@ -16,6 +16,7 @@ from bitlaw.quantize.nearest import nearest
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.layers import input_groups, linear_layers
+from bitlaw.sweep.score import ranks_first
 from tests.sweep.models import FAMILIES, gpt_neox, llama, windows
 
 EVALUATION, CALIBRATION = windows(7, 24, seed=1), windows(20, 24, seed=2)
@@ -209,3 +210,13 @@ def test_bad_input() -> None:
         sweep(gpt_neox(), [make_variant("gptq", "int4_g16")], EVALUATION)
     with pytest.raises(CheckpointError, match="no list of decoder blocks"):
         Decoder(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_the_token_that_ranks_first_is_argmax_with_ties_too() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for table in (
+        torch.randn(3, 5, 7, generator=generator),
+        torch.randint(0, 3, (3, 50, 7), generator=generator).float(),
+    ):
+        for tokens in (table.argmax(-1), torch.randint(0, 7, table.shape[:2], generator=generator)):
+            assert torch.equal(ranks_first(table, tokens), table.argmax(-1) == tokens)
