@@ -190,7 +190,10 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """How it was made: versions, hardware, numerics, cost. Nothing here changes what was asked."""
+    """How it was made: versions, hardware, numerics, cost. Nothing here changes what was asked.
+
+    `notes` says what was met on the way, such as memory that ran out and smaller groups of variants.
+    """
 
     bitlaw_version: str = ""
     torch_version: str = ""
@@ -200,6 +203,7 @@ class Made:
     kernel: str = ""
     seconds: float = 0.0
     date: str = ""
+    notes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +316,7 @@ LATER_COLUMNS: Mapping[str, Scalar] = {
     "gradient_along": None,
     "curvature_along": None,
     "least_expert_tokens": None,
+    "notes": "",
 }
 """Columns newer than the first files, and what rows written before them mean."""
 

@@ -46,7 +46,8 @@ def test_cpu_and_gpu_agree(name: str, format_name: str) -> None:
     assert errors[1] == pytest.approx(errors[0], rel=0.1)  # a code on a tie moves later columns, either way
     if not method.calibrated:
         same = ((on_cpu.weight - on_gpu.weight.cpu()).abs() < 1e-4).double().mean()
-        assert same > 0.995
+        # A code on a tie moves one weight; where a row is turned back afterwards, its whole row.
+        assert same > (0.9 if name.startswith("rotate") else 0.995)
 
 
 OPTIONS = (

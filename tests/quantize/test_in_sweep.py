@@ -9,7 +9,10 @@ from bitlaw.formats import parse_format, quantize_groups
 from bitlaw.quantize import InputStatistics, make_variant
 from bitlaw.sweep import Decoder, engine, sweep
 from bitlaw.sweep.gradients import collect_gradients
-from bitlaw.sweep.layers import collect, input_groups, linear_layers
+from bitlaw.sweep.layers import collect, collect_through, input_groups, linear_layers
+from bitlaw.sweep.probes import Directions
+from bitlaw.sweep.track import read_weight
+from bitlaw.sweep.walk import walk_block
 from tests.sweep.models import FAMILIES, gpt_neox, windows
 
 CALIBRATION, EVALUATION = windows(6, 24, seed=1), windows(4, 24, seed=2)
@@ -77,7 +80,7 @@ def test_pairs_are_inputs_of_both_networks_on_the_same_tokens(replaced: bool) ->
     groups = input_groups(decoder, 0, full[0])
     layers = linear_layers(decoder, 0)
     weights = {layers[0].name: 0.5 * layers[0].module.weight.data} if replaced else {}
-    got, behind = collect(decoder, 0, groups, other, weights=weights, full_precision=full)
+    got = collect(decoder, 0, groups, other, weights=weights, full_precision=full)
 
     def inputs_of(stream, changed):
         seen = {layer.name: [] for layer in layers}
@@ -87,16 +90,19 @@ def test_pairs_are_inputs_of_both_networks_on_the_same_tokens(replaced: bool) ->
         ]
         original = layers[0].module.weight.data
         layers[0].module.weight.data = changed.get(layers[0].name, original)
-        outputs = [decoder.run_block(0, hidden) for hidden in stream]
+        behind = [decoder.run_block(0, hidden) for hidden in stream]
         layers[0].module.weight.data = original
         for hook in hooks:
             hook.remove()
-        return {name: torch.cat(x).reshape(-1, x[0].shape[-1]) for name, x in seen.items()}, outputs
+        return {name: torch.cat(x).reshape(-1, x[0].shape[-1]) for name, x in seen.items()}, behind
 
     with torch.no_grad():
-        of_full, _ = inputs_of(full, {})
-        of_other, outputs = inputs_of(other, weights)
-    assert all(torch.equal(a, b) for a, b in zip(behind, outputs, strict=True))
+        of_full, behind = inputs_of(full, {})
+        of_other, _ = inputs_of(other, weights)
+        through, moved = collect_through(decoder, 0, groups, full)
+    assert all(torch.equal(a, b) for a, b in zip(moved, behind, strict=True))
+    for group, statistics in zip(groups, through, strict=True):
+        assert torch.equal(statistics.largest, of_full[group[0].name].abs().amax(0))
     for group, statistics in zip(groups, got, strict=True):
         want = InputStatistics(statistics.features)
         want.add(of_other[group[0].name], of_full[group[0].name])
@@ -122,10 +128,20 @@ def test_every_method_is_measured_and_leaves_the_model_alone(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_nan_weight_fails_the_variant_by_layer_name(name: str) -> None:
     track_layer = all_layers(Decoder(gpt_neox()))[0]
-    track = engine._track(named(name))
     track_layer.module.weight.data[0, 0] = torch.nan
     with pytest.raises(NonFiniteError, match=rf"{track_layer.name} holds NaN"):
-        track.quantize(track_layer, None)
+        read_weight(track_layer)
+    model = gpt_neox()
+    broken = all_layers(Decoder(model))[1]
+    broken.module.weight.data[0, 0] = torch.inf
+    decoder = Decoder(model)
+    track = engine._track(named(name))
+    hidden = [decoder.embed(CALIBRATION)]
+    track.evaluation = track.calibration = hidden
+    engine._prepare(decoder, [track], None, 3, Directions(all_layers(decoder)))
+    walk_block(decoder, 0, [track], hidden, lambda: None)
+    assert track.reason.startswith(f"{broken.name} holds NaN")
+    assert track.evaluation == []
 
 
 @pytest.mark.parametrize("within_block", ["parallel", "sequential"])

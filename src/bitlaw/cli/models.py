@@ -11,6 +11,7 @@ from bitlaw.cli.demo_text import describe
 from bitlaw.cli.output import table
 from bitlaw.cli.verb import Verb
 from bitlaw.errors import InputError
+from bitlaw.predict.memory import parse_size
 from bitlaw.progress import open_progress
 
 
@@ -181,6 +182,13 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", default="0/1", metavar="I/N", help="every N-th checkpoint, for job arrays (default: 0/1)"
     )
+    parser.add_argument(
+        "--memory",
+        default="auto",
+        metavar="SIZE",
+        help="what activations and work may take of the device, such as 24GiB; further ones wait in host memory, and "
+        "variants are walked in groups (default: auto, what is free)",
+    )
     parser.add_argument("--ray", default="none", metavar="ADDRESS", help="run on a Ray cluster; local starts one here")
     parser.add_argument(
         "--stream", default="auto", choices=("auto", "yes", "no"),
@@ -233,6 +241,7 @@ def _run_measure(given: argparse.Namespace) -> Any:
             shard=given.shard,
             ray=given.ray,
             stream=given.stream,
+            memory=0 if given.memory == "auto" else int(parse_size(given.memory)),
             progress=progress,
         )
     return {**summary.to_dict(), "store": given.store}

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 import bitlaw
-from bitlaw.errors import InputError, NonFiniteError
+from bitlaw.errors import InputError, MeasurementError
 from bitlaw.kernels import available
 from bitlaw.measure.streaming import read_by_blocks
 from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
 from bitlaw.suites import SuiteCheckpoint
 from bitlaw.suites.streamed import StreamedModel
-from bitlaw.sweep import reads_calibration, sweep
+from bitlaw.sweep import SweptVariant, reads_calibration, sweep
 from bitlaw.text import Windows
 from bitlaw.workers import Report
 
@@ -39,6 +39,7 @@ class Job:
     device: str
     dtype: str
     stream: str = "auto"
+    memory: int = 0
 
     @property
     def name(self) -> str:
@@ -99,18 +100,20 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
                     _ids(job.evaluation.ids),
                     _ids(job.calibration.ids),
                     batch_windows=job.batch_windows,
+                    memory=job.memory,
                     watch=lambda done, total: report(done=done, total=total, note=note),
                 )
-            seen = {id(s.variant): (s.seen, s.seconds) for s in swept}
+            seen = {id(s.variant): s for s in swept}
             whole = any(s.whole_model for s in swept)
-        except NonFiniteError as error:
+        except MeasurementError as error:
             whole = False
-            seen = {id(v): (Seen(state="failed", reason=str(error)), 0.0) for v in job.variants}
+            failed = Seen(state="failed", reason=str(error))
+            seen = {id(v): SweptVariant(variant=v, seen=failed, seconds=0.0) for v in job.variants}
     finally:
         job.checkpoint.release()
         torch.set_num_threads(threads)
-    shared = (time.perf_counter() - started - sum(seconds for _, seconds in seen.values())) / len(job.variants)
-    return [_measurement(job, variant, *seen[id(variant)], shared, whole) for variant in job.variants]
+    shared = (time.perf_counter() - started - sum(s.seconds for s in seen.values())) / len(job.variants)
+    return [_measurement(job, seen[id(variant)], shared, whole) for variant in job.variants]
 
 
 @contextmanager
@@ -136,7 +139,8 @@ def _ids(ids: NDArray[np.int32]) -> torch.Tensor:
     return torch.from_numpy(ids.astype(np.int64))
 
 
-def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared: float, whole: bool) -> Measurement:
+def _measurement(job: Job, swept: SweptVariant, shared: float, whole: bool) -> Measurement:
+    seen = swept.seen
     if seen.state == "ok":
         fields = {**vars(seen), "bytes_scored": int(job.evaluation.bytes_scored.sum())}
         seen = Seen(**fields)
@@ -147,10 +151,11 @@ def _measurement(job: Job, variant: Variant, seen: Seen, seconds: float, shared:
         device=device_name(job.device),
         dtype=job.dtype,
         kernel=("triton" if available(torch.device(job.device)) else "torch") + " whole-model" * whole,
-        seconds=seconds + shared,
+        seconds=swept.seconds + shared,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
+        notes=swept.notes,
     )
-    return Measurement(asked=job.asked(variant), seen=seen, made=made)
+    return Measurement(asked=job.asked(swept.variant), seen=seen, made=made)
 
 
 def device_name(device: str) -> str:

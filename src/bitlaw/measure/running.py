@@ -52,6 +52,7 @@ def measure(
     shard: str = "0/1",
     ray: str = "none",
     stream: str = "auto",
+    memory: int = 0,
     progress: Progress | None = None,
 ) -> MeasureSummary:
     """Measure every variant of the plan on every checkpoint of the suite that the store does not hold yet.
@@ -61,7 +62,9 @@ def measure(
     shard `i/n`: every n-th checkpoint starting with the i-th, for job
     arrays. ray: address of a Ray cluster whose machines see the suite's folder, `local` to start one, `none` to run
     here; this process alone writes the store. stream: read a checkpoint block by block, `yes` or `no`; `auto` does where
-    its weights would take more than half of the device's free memory. Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
+    its weights would take more than half of the device's free memory. memory: bytes on the device that activations and
+    work may take, 0 for what is free: what does not fit waits in host memory, and variants are walked in groups.
+    Each checkpoint's measurements are stored as soon as it ends, so an interruption loses at most the
     checkpoints under way. A failed measurement is stored as such and tried again by the next call.
     Raises InputError for a suite, text, plan or store that cannot be used, before anything is measured; an error in
     one checkpoint is raised after the others have been measured.
@@ -81,6 +84,7 @@ def measure(
             shard=shard,
             ray=ray,
             stream=stream,
+            memory=memory,
             progress=progress or Progress(),
         )
     finally:
@@ -101,6 +105,7 @@ def _measure(
     shard: str,
     ray: str,
     stream: str,
+    memory: int,
     progress: Progress,
 ) -> MeasureSummary:
     summary = MeasureSummary(duplicates=dict(plan.duplicates))
@@ -118,6 +123,7 @@ def _measure(
             device=device,
             dtype=dtype,
             stream=stream,
+            memory=memory,
         )
         missing = tuple(v for v in plan.variants if everything.asked(v).key not in held)
         summary.skipped += len(plan.variants) - len(missing)

@@ -72,7 +72,7 @@ class Store(ABC):
         digest = hashlib.sha256(json.dumps(REPEATABLE).encode())
         for m in sorted(self.read(), key=lambda m: m.key):
             row = to_row(m)
-            later = {c: row[c] for c in LATER_COLUMNS if row[c] != LATER_COLUMNS[c]}
+            later = {c: row[c] for c in LATER_COLUMNS if c not in _MADE and row[c] != LATER_COLUMNS[c]}
             digest.update(b"\n" + json.dumps([*(row[c] for c in REPEATABLE), *([later] if later else [])]).encode())
         return digest.hexdigest()
 

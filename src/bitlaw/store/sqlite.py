@@ -59,6 +59,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE measurements ADD COLUMN curvature_along REAL",
     ),
     ("ALTER TABLE measurements ADD COLUMN least_expert_tokens INTEGER",),
+    ("ALTER TABLE measurements ADD COLUMN notes TEXT NOT NULL DEFAULT ''",),
 )
 """Step i takes a store from schema i to i + 1. Steps are appended and never edited; `PRAGMA user_version` counts them."""
 

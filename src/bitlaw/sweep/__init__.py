@@ -3,13 +3,14 @@
 decoder.py       any Hugging Face causal model as embed -> blocks -> head, found by structure
 layers.py        the linear layers of a block, which of them share an input, and statistics of those inputs
 activations.py   inputs of linear layers rounded on their way; kv_cache.py  keys and values, where attention stores them
+streams.py       hidden states of all windows, on the device or in pinned host memory; memory.py  how many fit
 score.py         nats, KL and agreement per window, summed
-track.py         one variant on its way; engine.py  the walk
+track.py         one variant on its way; walk.py  one block; engine.py  the whole
 """
 
 from bitlaw.sweep.activations import parse_activations, reads_calibration
 from bitlaw.sweep.decoder import Decoder
-from bitlaw.sweep.engine import sweep
+from bitlaw.sweep.engine import SweptVariant, sweep
 from bitlaw.sweep.kv_cache import parse_kv_cache
 
-__all__ = ["Decoder", "parse_activations", "parse_kv_cache", "reads_calibration", "sweep"]
+__all__ = ["Decoder", "SweptVariant", "parse_activations", "parse_kv_cache", "reads_calibration", "sweep"]

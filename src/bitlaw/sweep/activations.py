@@ -28,7 +28,8 @@ from bitlaw.quantize import needs_calibration
 from bitlaw.quantize.crossquant import crossquant_round
 from bitlaw.records import Variant
 from bitlaw.sweep.decoder import Decoder
-from bitlaw.sweep.layers import LinearLayer, Stream, linear_layers, tapped, watched
+from bitlaw.sweep.layers import LinearLayer, linear_layers, tapped, watched
+from bitlaw.sweep.streams import Stream, advance
 
 EXAMPLES = (
     "none", "int8_token", "int6_token", "int4_token", "fp8_e4m3_token", "fp8_e5m2_token", "int8_tensor", "fp8_e4m3_tensor",
@@ -108,7 +109,7 @@ def largest_inputs(decoder: Decoder, index: int, stream: Stream) -> tuple[dict[s
         largest[layer.name] = torch.maximum(largest[layer.name], here) if layer.name in largest else here
 
     with watched(linear_layers(decoder, index), note):
-        behind = [decoder.run_block(index, hidden) for hidden in stream]
+        behind = advance(stream, lambda hidden: decoder.run_block(index, hidden), keep=True)
     for layer in linear_layers(decoder, index):
         if layer.name not in largest:  # an expert without a token: as wide as the widest of the others
             others = [n for n in linear_layers(decoder, index) if _kind(n) == _kind(layer) and n.name in largest]

@@ -1,4 +1,4 @@
-"""The walk: every block once, and in it every variant. What a variant is fed:
+"""The sweep: every block once, and in it every variant. What a variant is fed:
 
     evaluation stream    from the variant's own quantized blocks: what its user would see
     calibration stream   upstream `full_precision`: the 16-bit one, shared; `quantized`: the variant's own
@@ -18,31 +18,29 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
 from bitlaw.errors import InputError, MeasurementError, NonFiniteError
 from bitlaw.formats.grouping import bits_per_weight
-from bitlaw.quantize import InputStatistics, WeightGradients, needs_calibration
+from bitlaw.quantize import WeightGradients, needs_calibration
 from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts, Method
 from bitlaw.records import Seen, Variant
 from bitlaw.suites.streamed import StreamedModel
-from bitlaw.sweep.activations import (
-    check_activations,
-    has_static_scales,
-    largest_inputs,
-    parse_activations,
-    rounded_inputs,
-)
+from bitlaw.sweep.activations import check_activations, has_static_scales, parse_activations
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.kv_cache import check_cache, parse_kv_cache
-from bitlaw.sweep.layers import LinearLayer, Stream, collect, input_groups, linear_layers, replaced_weights
+from bitlaw.sweep.layers import linear_layers
 from bitlaw.sweep.layout import take_apart
+from bitlaw.sweep.memory import LOGITS_AT_ONCE, plan_memory
 from bitlaw.sweep.probes import Directions, Reuse, alike_together, differentiate
 from bitlaw.sweep.score import Tally, reference
+from bitlaw.sweep.streams import Stream, advance
 from bitlaw.sweep.track import Track, method_of
+from bitlaw.sweep.walk import walk_block
 from bitlaw.sweep.whole_model import WholeModel, refuse_caches, walk_whole
 
 Watch = Callable[[int, int], None]
@@ -53,12 +51,14 @@ Watch = Callable[[int, int], None]
 class SweptVariant:
     """What the sweep saw of one variant, and the seconds spent on it alone (shared work is in none).
 
+    notes: what the walk met on its way, such as memory that ran out and smaller groups; empty if nothing.
     whole_model: why the model was run as a whole instead of block by block; empty for all families that are known.
     """
 
     variant: Variant
     seen: Seen
     seconds: float
+    notes: str = ""
     whole_model: str = ""
 
 
@@ -70,22 +70,24 @@ def sweep(
     calibration: torch.Tensor | None = None,
     *,
     batch_windows: int = 16,
+    memory: int = 0,
     watch: Watch = lambda done, total: None,
 ) -> list[SweptVariant]:
-    """Measure all variants of a model in one walk over its blocks.
+    """Measure all variants of a model in one walk over its blocks, or in a few where memory does not hold all streams.
 
     evaluation [windows, T] and calibration [windows, T] are token ids; calibration may be None if no variant needs it.
     The variant `none` may be among the variants: it is the 16-bit baseline. Results come in the order asked.
+    memory: bytes on the device that streams and work may take; 0 is what is free. When a GPU's memory runs out all the
+    same, the variants of the walk are halved, and at last the windows of a batch; the results say so in their notes.
     A model that is not a chain of blocks is run as a whole for every variant, with a warning.
     Raises InputError for a variant that cannot serve this model's layers, before any work; NonFiniteError if the
     baseline's own loss is not finite. The model is unchanged afterwards.
     """
     decoder, why_whole = take_apart(model, evaluation[:1, :PROBE_TOKENS])
-    reuse = Reuse()
-    tracks = alike_together([_track(v, reuse) for v in variants if not v.is_baseline])
+    directions = Directions([layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)])
+    tracks = alike_together([_track(v) for v in variants if not v.is_baseline])
     if calibration is None:
         _refuse_without_calibration(variants)
-    directions = Directions([layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)])
     _prepare(decoder, tracks, calibration, batch_windows, directions)
     _check_layers(decoder, tracks)
     if isinstance(decoder, WholeModel):
@@ -93,55 +95,150 @@ def sweep(
         refuse_caches(decoder.model, tracks, why_whole)
     for name in dict.fromkeys(t.variant.kv_cache for t in tracks if t.cache is not None):
         check_cache(decoder, evaluation[:1, :2].to(decoder.device), name)
-    chunks = _chunks(evaluation, batch_windows, decoder.device)
-    differentiate(decoder, tracks, directions, chunks)
-    steps = len(decoder.blocks) * (len(tracks) + 1) + 1
+    differentiate(decoder, tracks, directions, _chunks(evaluation, batch_windows, decoder.device))
+    swept: dict[int, SweptVariant] = {}
     count = itertools.count(1)
-
-    def forget() -> None:
-        reuse.forget()
-        directions.forget()
-
     if isinstance(decoder, WholeModel):
-        ids = [] if calibration is None else _chunks(calibration, batch_windows, decoder.device)
-        baseline = walk_whole(decoder, tracks, chunks, ids, lambda: watch(next(count), steps), forget)
-        return _results(variants, tracks, baseline, directions, why_whole)
-    entry = [decoder.embed(ids) for ids in chunks]
-    calibration_entry: Stream = []
-    if calibration is not None and any(t.method.calibrated or t.static for t in tracks):
-        calibration_entry = [decoder.embed(ids) for ids in _chunks(calibration, batch_windows, decoder.device)]
-    base, shared = entry, calibration_entry
-    for track in tracks:
-        track.evaluation, track.calibration = entry, calibration_entry
-    for index in range(len(decoder.blocks)):
-        with decoder.block(index):
-            shared = _walk_block(decoder, index, tracks, shared, lambda: watch(next(count), steps))
-            base = [decoder.run_block(index, hidden) for hidden in base]
-            directions.read(linear_layers(decoder, index))
-        watch(next(count), steps)
-        forget()
-    baseline = _score(decoder, chunks, base, tracks)
+        steps = len(decoder.blocks) * (len(tracks) + 1) + 1
+        baseline = _run_whole(
+            decoder, tracks, evaluation, calibration, batch_windows, directions, lambda: watch(next(count), steps)
+        )
+        walks = [Walk(tracks, batch_windows)]
+    else:
+        fit = plan_memory(decoder, tracks, evaluation, calibration, memory)
+        waiting = [Walk(tracks[i : i + fit.variants], batch_windows) for i in range(0, len(tracks), fit.variants)]
+        waiting = waiting or [Walk([], batch_windows)]
+        steps = len(decoder.blocks) * (len(tracks) + len(waiting)) + 1
+        baseline, walks = _run_walks(
+            decoder,
+            waiting,
+            fit.on_device,
+            evaluation,
+            calibration,
+            directions,
+            lambda: watch(min(next(count), steps), steps),
+        )
     watch(steps, steps)
-    return _results(variants, tracks, baseline, directions, "")
+    for walk in walks:
+        for track in walk.tracks:
+            swept[id(track.variant)] = SweptVariant(
+                variant=track.variant,
+                seen=track.seen(),
+                seconds=track.seconds,
+                notes=walk.notes,
+                whole_model=why_whole,
+            )
+    none = Seen(**asdict(baseline), bits_per_weight=16.0, weight_norm=directions.weight_norm())
+    return [
+        swept.get(id(v)) or SweptVariant(variant=v, seen=none, seconds=0.0, whole_model=why_whole) for v in variants
+    ]
 
 
 PROBE_TOKENS = 8
 """Tokens that tell whether a model is a chain of blocks."""
 
 
-def _results(
-    variants: Sequence[Variant], tracks: Sequence[Track], baseline: Tally, directions: Directions, why_whole: str
-) -> list[SweptVariant]:
-    """Return what was seen of every variant, in the order asked."""
-    by_variant = {
-        id(t.variant): SweptVariant(variant=t.variant, seen=t.seen(), seconds=t.seconds, whole_model=why_whole)
-        for t in tracks
-    }
-    none = Seen(**asdict(baseline), bits_per_weight=16.0, weight_norm=directions.weight_norm())
-    return [
-        by_variant.get(id(v)) or SweptVariant(variant=v, seen=none, seconds=0.0, whole_model=why_whole)
-        for v in variants
-    ]
+def _run_whole(
+    decoder: WholeModel,
+    tracks: Sequence[Track],
+    evaluation: torch.Tensor,
+    calibration: torch.Tensor | None,
+    batch_windows: int,
+    directions: Directions,
+    done: Callable[[], None],
+) -> Tally:
+    """Measure the variants on a model that is run as a whole; return the baseline's sums."""
+    reuse = Reuse()
+    for track in tracks:
+        track.reuse = reuse
+
+    def forget() -> None:
+        reuse.forget()
+        directions.forget()
+
+    ids = [] if calibration is None else _chunks(calibration, batch_windows, decoder.device)
+    return walk_whole(decoder, tracks, _chunks(evaluation, batch_windows, decoder.device), ids, done, forget)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Variants that go through the blocks together, the windows of a batch, and what was met before."""
+
+    tracks: list[Track]
+    batch_windows: int
+    notes: str = ""
+
+
+def _run_walks(
+    decoder: Decoder,
+    waiting: list[Walk],
+    on_device: int,
+    evaluation: torch.Tensor,
+    calibration: torch.Tensor | None,
+    directions: Directions,
+    done: Callable[[], None],
+) -> tuple[Tally, list[Walk]]:
+    """Take the walks one after the other, smaller ones where memory runs out; return the baseline's sums and the walks made."""
+    baseline: Tally | None = None
+    made: list[Walk] = []
+    while waiting:
+        walk = waiting.pop(0)
+        for number, track in enumerate(walk.tracks):
+            track.on_host = number >= on_device
+        try:
+            tally = _walk(decoder, walk, evaluation, calibration, directions, done)
+        except torch.OutOfMemoryError as error:
+            fresh = [_track(t.variant) for t in walk.tracks]
+            waiting = [*_smaller(walk, fresh, str(error)), *waiting]
+            _prepare(decoder, fresh, calibration, 1, directions)
+            for track, before in zip(fresh, walk.tracks, strict=True):
+                track.taylor = before.taylor
+            continue  # what the failed walk held is free once its frames are gone
+        baseline = baseline or tally
+        made.append(walk)
+    assert baseline is not None
+    return baseline, made
+
+
+def _smaller(walk: Walk, fresh: list[Track], error: str) -> list[Walk]:
+    """Return walks that need less memory: half of the variants each, or half of a batch. Raises MeasurementError if none."""
+    met = f"{len(fresh)} variants in batches of {walk.batch_windows} windows did not fit into the device's memory"
+    notes = f"{walk.notes}; {met}" if walk.notes else met
+    if len(fresh) > 1:
+        half = (len(fresh) + 1) // 2
+        return [Walk(fresh[:half], walk.batch_windows, notes), Walk(fresh[half:], walk.batch_windows, notes)]
+    if walk.batch_windows > 1:
+        return [Walk(fresh, walk.batch_windows // 2, notes)]
+    raise MeasurementError(f"one variant and one window a batch do not fit into the device's memory: {error}")
+
+
+def _walk(
+    decoder: Decoder,
+    walk: Walk,
+    evaluation: torch.Tensor,
+    calibration: torch.Tensor | None,
+    directions: Directions,
+    done: Callable[[], None],
+) -> Tally:
+    """Take the variants of one walk through all blocks and score them; return the baseline's sums."""
+    tracks = walk.tracks
+    chunks = _chunks(evaluation, walk.batch_windows, decoder.device)
+    base: Stream = [decoder.embed(ids) for ids in chunks]
+    shared: Stream = []
+    if calibration is not None and any(t.method.calibrated or t.static for t in tracks):
+        shared = [decoder.embed(ids) for ids in _chunks(calibration, walk.batch_windows, decoder.device)]
+    reuse = Reuse()
+    for track in tracks:
+        track.evaluation, track.calibration, track.reuse = base, shared, reuse
+    for index in range(len(decoder.blocks)):
+        with decoder.block(index):
+            shared = walk_block(decoder, index, tracks, shared, done)
+            base = advance(base, partial(decoder.run_block, index), keep=False)
+            directions.read(linear_layers(decoder, index))
+        done()
+        reuse.forget()
+        directions.forget()
+    return _score(decoder, chunks, base, tracks)
 
 
 def _chunks(ids: torch.Tensor, windows: int, device: torch.device) -> list[torch.Tensor]:
@@ -160,7 +257,7 @@ def _refuse_without_calibration(variants: Sequence[Variant]) -> None:
             )
 
 
-def _track(variant: Variant, reuse: Reuse | None = None) -> Track:
+def _track(variant: Variant) -> Track:
     method = method_of(variant)
     options = method.make_options(variant.options)
     if method.inner is not None:
@@ -174,7 +271,6 @@ def _track(variant: Variant, reuse: Reuse | None = None) -> Track:
         calibration=[],
         activations=parse_activations(variant.activations),
         cache=parse_kv_cache(variant.kv_cache),
-        reuse=reuse or Reuse(),
     )
 
 
@@ -236,86 +332,32 @@ def _check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:
                     bits_per_weight(layer.in_features, format, layer.name)
 
 
-def _walk_block(
-    decoder: Decoder, index: int, tracks: Sequence[Track], shared: Stream, done: Callable[[], None]
-) -> Stream:
-    """Quantize the block for every variant and move their streams behind it; return the shared calibration stream there."""
-    layers = linear_layers(decoder, index)
-    running = [t for t in tracks if not t.reason]
-    calibrated = [t for t in running if t.method.calibrated]
-    example = calibrated[0].calibration if calibrated and calibrated[0].own_calibration else shared
-    groups = input_groups(decoder, index, example[0]) if calibrated else []
-    shared_statistics: list[InputStatistics] = []
-    behind: Stream = []
-    largest: dict[str, torch.Tensor] = {}
-    if any(t.static for t in running):
-        largest, behind = largest_inputs(decoder, index, shared)
-    # In the first block every calibration stream is still the shared one, and so are its statistics.
-    if any(t.calibration is shared or not t.own_calibration for t in calibrated):
-        shared_statistics, behind = collect(decoder, index, groups, shared)
-    elif any(t.pairs for t in calibrated) and not behind:
-        behind = [decoder.run_block(index, hidden) for hidden in shared]
-    for track in running:
-        started = time.perf_counter()
-        try:
-            weights = _quantize_block(decoder, index, track, layers, groups, shared, shared_statistics)
-            with replaced_weights(layers, weights):
-                with rounded_inputs(layers, track.activations, largest, track.kernel):
-                    track.evaluation = [decoder.run_block(index, h, track.cache) for h in track.evaluation]
-                if track.own_calibration and index + 1 < len(decoder.blocks):
-                    with rounded_inputs(layers, track.activations, largest):
-                        track.calibration = [decoder.run_block(index, h, track.cache) for h in track.calibration]
-        except MeasurementError as error:
-            track.reason = str(error)
-            track.evaluation, track.calibration = [], []
-        track.seconds += time.perf_counter() - started
-        done()
-    return behind
-
-
-def _quantize_block(
-    decoder: Decoder,
-    index: int,
-    track: Track,
-    layers: Sequence[LinearLayer],
-    groups: Sequence[Sequence[LinearLayer]],
-    shared: Stream,
-    shared_statistics: Sequence[InputStatistics],
-) -> dict[str, torch.Tensor]:
-    """Return the quantized weight of every layer of the block, by name."""
-    if not track.method.calibrated:
-        return {layer.name: track.quantize(layer, track.of_weights.get(layer.name)) for layer in layers}
-    weights: dict[str, torch.Tensor] = {}
-    beside = shared if track.pairs else None
-    if track.options.within_block == "sequential":
-        for group in groups:
-            (statistics,), _ = collect(
-                decoder, index, [group], track.calibration, weights=weights, full_precision=beside
-            )
-            weights |= {layer.name: track.quantize(layer, statistics) for layer in group}
-        return weights
-    of_groups = shared_statistics
-    if track.own_calibration and track.calibration is not shared:
-        of_groups, _ = collect(decoder, index, groups, track.calibration, full_precision=beside)
-    for group, statistics in zip(groups, of_groups, strict=True):
-        weights |= {layer.name: track.quantize(layer, statistics) for layer in group}
-    return weights
-
-
 def _score(decoder: Decoder, chunks: Sequence[torch.Tensor], base: Stream, tracks: Sequence[Track]) -> Tally:
     """Score every running variant against the baseline, chunk by chunk; return the baseline's own sums."""
     baseline = Tally()
-    for number, ids in enumerate(chunks):
-        truth = reference(decoder.head(ids, base[number]), ids)
-        baseline.add(None, truth)
-        if baseline.non_finite_tokens:
-            raise NonFiniteError(
-                f"the 16-bit model itself gives a non-finite loss on {baseline.non_finite_tokens} of its first "
-                f"{baseline.tokens_scored} tokens"
-            )
-        for track in tracks:
-            if not track.reason:
+    running = [track for track in tracks if not track.reason]
+    streams = [iter(track.evaluation) for track in running]
+    windows = 0
+    for ids, hidden in zip(chunks, base, strict=True):
+        others = [next(stream) for stream in streams]
+        windows = windows or _windows_of_head(decoder, ids, hidden)
+        for start in range(0, len(ids), windows):
+            part = slice(start, start + windows)
+            truth = reference(decoder.head(ids[part], hidden[part]), ids[part])
+            baseline.add(None, truth)
+            if baseline.non_finite_tokens:
+                raise NonFiniteError(
+                    f"the 16-bit model itself gives a non-finite loss on {baseline.non_finite_tokens} of its first "
+                    f"{baseline.tokens_scored} tokens"
+                )
+            for track, own in zip(running, others, strict=True):
                 started = time.perf_counter()
-                track.tally.add(decoder.head(ids, track.evaluation[number]), truth)
+                track.tally.add(decoder.head(ids[part], own[part]), truth)
                 track.seconds += time.perf_counter() - started
     return baseline
+
+
+def _windows_of_head(decoder: Decoder, ids: torch.Tensor, hidden: torch.Tensor) -> int:
+    """Return how many windows the head takes at once, so that a table of logits stays below LOGITS_AT_ONCE."""
+    logits = decoder.head(ids[:1, :1], hidden[:1, :1])
+    return max(LOGITS_AT_ONCE // (ids.shape[1] * logits.shape[-1] * logits.element_size()), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import nn
 from bitlaw.quantize.statistics import InputStatistics
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.experts import Tap, expert_of, routers, stacked_matrices, watched_experts
+from bitlaw.sweep.streams import Stream, advance
 
-Stream = list[torch.Tensor]
-"""Hidden states of all windows at one depth: chunks of [B, T, H]."""
+Note = Callable[["LinearLayer", torch.Tensor], None]
+"""What is done with a layer's input just before the layer reads it."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ def input_groups(decoder: Decoder, index: int, hidden: torch.Tensor) -> list[lis
     return [*found, *waiting]  # experts that got none of this chunk's tokens read some of another
 
 
+class _Enough(Exception):
+    """Raised inside a block behind the last input that is wanted: the rest of the block need not run."""
+
+
 def collect(
     decoder: Decoder,
     index: int,
@@ -127,28 +132,65 @@ def collect(
     *,
     weights: Mapping[str, torch.Tensor] | None = None,
     full_precision: Stream | None = None,
-) -> tuple[list[InputStatistics], Stream]:
-    """Run a block on a calibration stream; return the statistics of each group's input and the stream behind the block.
+) -> list[InputStatistics]:
+    """Run a block on a calibration stream as far as its last wanted input; return the statistics of each group's input.
 
-    weights: other weights of the block's layers, by name, for this run. full_precision: the 16-bit network's stream at
-    this depth, whose inputs (with the block's own weights) are counted beside the stream's as drift.
+    groups are in the order in which the block calls them. weights: other weights of the block's layers, by name, for
+    this run. full_precision: the 16-bit network's stream at this depth, whose inputs (with the block's own weights) are
+    counted beside the stream's as drift.
     """
-    firsts = [group[0] for group in groups]
-    statistics = [InputStatistics(layer.in_features, decoder.device) for layer in firsts]
-    of_layer = {layer.name: s for layer, s in zip(firsts, statistics, strict=True)}
+    counted = _Counted(decoder, groups)
     beside: dict[str, torch.Tensor] = {}
+    truth = iter(full_precision) if full_precision is not None else None
+    for hidden in stream:
+        if truth is not None:
+            with watched(counted.firsts, counted.into(beside)), suppress(_Enough):
+                decoder.run_block(index, next(truth))
+        changed = replaced_weights(linear_layers(decoder, index), weights or {})
+        with changed, watched(counted.firsts, counted.note(beside)), suppress(_Enough):
+            decoder.run_block(index, hidden)
+    return counted.statistics
 
-    def note(layer: LinearLayer, inputs: torch.Tensor) -> None:
-        of_layer[layer.name].add(inputs, beside.get(layer.name))
 
-    behind = []
-    for number, hidden in enumerate(stream):
-        if full_precision is not None:
-            with watched(firsts, lambda layer, inputs: beside.update({layer.name: inputs})):
-                decoder.run_block(index, full_precision[number])
-        with replaced_weights(linear_layers(decoder, index), weights or {}), watched(firsts, note):
-            behind.append(decoder.run_block(index, hidden))
-    return statistics, behind
+def collect_through(
+    decoder: Decoder, index: int, groups: Sequence[Sequence[LinearLayer]], stream: Stream
+) -> tuple[list[InputStatistics], Stream]:
+    """Run a block on a calibration stream; return the statistics of each group's input and the stream behind the block."""
+    counted = _Counted(decoder, groups)
+    with watched(counted.firsts, counted.note({}, stop=False)):
+        behind = advance(stream, lambda hidden: decoder.run_block(index, hidden), keep=True)
+    return counted.statistics, behind
+
+
+class _Counted:
+    """The statistics of each group, counted at the group's first layer."""
+
+    def __init__(self, decoder: Decoder, groups: Sequence[Sequence[LinearLayer]]) -> None:
+        self.firsts = [group[0] for group in groups]
+        self.statistics = [InputStatistics(layer.in_features, decoder.device) for layer in self.firsts]
+        self._of_layer = {layer.name: s for layer, s in zip(self.firsts, self.statistics, strict=True)}
+        # Which expert reads last differs from chunk to chunk.
+        self._ordered = all(layer.expert is None for group in groups for layer in group)
+
+    def note(self, beside: Mapping[str, torch.Tensor], *, stop: bool = True) -> Note:
+        """Return a hook that counts an input, with what `beside` holds of it, and ends the block behind the last."""
+
+        def act(layer: LinearLayer, inputs: torch.Tensor) -> None:
+            self._of_layer[layer.name].add(inputs, beside.get(layer.name))
+            if stop and self._ordered and layer is self.firsts[-1]:
+                raise _Enough
+
+        return act
+
+    def into(self, beside: dict[str, torch.Tensor]) -> Note:
+        """Return a hook that keeps an input in `beside`, and ends the block behind the last."""
+
+        def act(layer: LinearLayer, inputs: torch.Tensor) -> None:
+            beside[layer.name] = inputs
+            if self._ordered and layer is self.firsts[-1]:
+                raise _Enough
+
+        return act
 
 
 @contextmanager
@@ -173,7 +215,7 @@ def replaced_weights(layers: Sequence[LinearLayer], weights: Mapping[str, torch.
 
 
 @contextmanager
-def watched(layers: Sequence[LinearLayer], note: Callable[[LinearLayer, torch.Tensor], None]) -> Iterator[None]:
+def watched(layers: Sequence[LinearLayer], note: Note) -> Iterator[None]:
     """Call `note(layer, inputs)` whenever one of the layers is about to read its inputs."""
 
     def act(layer: LinearLayer, inputs: torch.Tensor) -> None:

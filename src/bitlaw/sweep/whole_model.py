@@ -19,7 +19,7 @@ from bitlaw.sweep.activations import largest_inputs, rounded_inputs
 from bitlaw.sweep.decoder import Decoder, decoder_of, find_blocks
 from bitlaw.sweep.layers import LinearLayer, input_groups, linear_layers, replaced_weights, watched
 from bitlaw.sweep.score import Tally, reference
-from bitlaw.sweep.track import Track
+from bitlaw.sweep.track import Track, read_weight
 
 Groups = list[list[LinearLayer]]
 Weights = dict[str, torch.Tensor]
@@ -136,14 +136,18 @@ class _Own:
         """Return the block's new weights, by name."""
         track = self.track
         if not track.method.calibrated:
-            return {layer.name: track.quantize(layer, track.of_weights.get(layer.name)) for layer in layers}
+            return {
+                layer.name: track.quantize(read_weight(layer), track.of_weights.get(layer.name)) for layer in layers
+            }
         made: Weights = {}
         # Without a list of blocks, what comes first must be quantized first: input after input.
         stepwise = track.own_calibration and (track.options.within_block == "sequential" or not self.decoder.listed)
         for part in [[group] for group in groups] if stepwise else [groups]:
             statistics = self._statistics(part, made, layers) if track.own_calibration else shared
             for group, of_group in zip(part, statistics, strict=True):
-                made |= {layer.name: track.quantize(layer, of_group) for layer in group}
+                for layer in group:
+                    track.count_tokens(layer, of_group)
+                    made[layer.name] = track.quantize(read_weight(layer), of_group)
         return made
 
     def _statistics(self, groups: Groups, made: Weights, layers: Sequence[LinearLayer]) -> list[InputStatistics]:
