@@ -132,7 +132,7 @@ def test_nan_weight_fails_the_variant_by_layer_name(name: str) -> None:
     with pytest.raises(NonFiniteError, match=rf"{track_layer.name} holds NaN"):
         read_weight(track_layer)
     model = gpt_neox()
-    broken = all_layers(Decoder(model))[1]
+    broken = all_layers(Decoder(model))[0]
     broken.module.weight.data[0, 0] = torch.inf
     decoder = Decoder(model)
     track = engine._track(named(name))
