@@ -13,7 +13,9 @@ run of its own. `roofline` is operations over measured rates, summed over stages
 
 import argparse
 import json
+import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ from bitlaw.kernels import moments
 from bitlaw.quantize import make_variant
 from bitlaw.quantize.statistics import InputStatistics
 from bitlaw.records import Variant
-from bitlaw.sweep import Decoder, sweep
+from bitlaw.sweep import Decoder, SweptVariant, sweep
 from bitlaw.sweep.score import Tally
 
 CALIBRATION = (128, 2048)
@@ -48,12 +50,16 @@ class Stages:
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             self._inside.append(0.0)
-            result: list[Any] = []
-            took = shapes.seconds(lambda: result.append(real(*arguments, **keywords)))
-            self.seconds[stage] += took - self._inside.pop()
-            if self._inside:
-                self._inside[-1] += took
-            return result[0]
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            try:
+                return real(*arguments, **keywords)
+            finally:  # a block that is ended behind its last wanted input counts too
+                torch.cuda.synchronize()
+                took = time.perf_counter() - started
+                self.seconds[stage] += took - self._inside.pop()
+                if self._inside:
+                    self._inside[-1] += took
 
         setattr(owner, name, timed)
 
@@ -77,7 +83,9 @@ def watch_all() -> Stages:
     return stages
 
 
-def operations(shape: str, calibrated_passes: float, variants: int, evaluation_tokens: int, ceilings: dict[str, float]) -> dict[str, float]:
+def operations(
+    shape: str, calibrated_passes: float, variants: int, evaluation_tokens: int, ceilings: dict[str, float]
+) -> dict[str, float]:
     """Return seconds each stage would take at the measured rates. calibrated_passes: forward passes over calibration tokens."""
     made = shapes.config(shape)
     groups, blocks = shapes.linear_shapes(shape)
@@ -109,6 +117,12 @@ def bare_seconds(model: nn.Module, ids: torch.Tensor, batch: int) -> float:
                 nn.functional.cross_entropy(logits.flatten(0, 1).float(), part[:, 1:].flatten())
 
     return shapes.seconds(work)
+
+
+def warm_up(shape: str, variants: Sequence[Variant], evaluation: torch.Tensor, calibration: torch.Tensor) -> float:
+    """Return the seconds of a sweep of one block and few windows: what compiling the kernels costs, mostly."""
+    model = shapes.random_model(shape, layers=1)
+    return shapes.seconds(lambda: sweep(model, variants, evaluation[:2], calibration[:8]))
 
 
 def main() -> None:
@@ -145,23 +159,33 @@ def main() -> None:
         variants = [make_variant("gptq", f"int{bits}_g128_sym", settings) for bits in (2, 3, 4)]
         evaluation = shapes.random_ids(given.windows, 1024, vocabulary, seed=2)
         roof = operations(given.shape, 6, 3, 4 * evaluation.numel(), ceilings)
-    result: dict[str, Any] = {"what": given.what, "shape": given.shape, "ceilings": ceilings, "gpu": shapes.environment()}
-    # The first sweep compiles kernels: one block is enough for that.
-    warm = shapes.random_model(given.shape, layers=1)
-    result["warm_up"] = shapes.seconds(lambda: sweep(warm, variants, evaluation[:2], calibration[:8]))
-    del warm
+    result: dict[str, Any] = {
+        "what": given.what,
+        "shape": given.shape,
+        "ceilings": ceilings,
+        "gpu": shapes.environment(),
+    }
+    result["warm_up"] = warm_up(given.shape, variants, evaluation, calibration)
     print(f"one block, few windows, kernels compiled: {result['warm_up']:.1f} s", flush=True)
     if given.what != "one":
         bare_seconds(model, evaluation[: given.batch], given.batch)
         result["bare"] = bare_seconds(model, evaluation, given.batch)
         print(f"bare evaluation forward: {result['bare']:.2f} s", flush=True)
+
+    def swept() -> Sequence[SweptVariant]:
+        return sweep(model, [Variant(), *variants], evaluation, calibration, batch_windows=given.batch)
+
     runs = []
     torch.cuda.reset_peak_memory_stats()
     for _ in range(given.repeats):
-        done: list[Any] = []
-        runs.append(shapes.seconds(lambda: done.extend(sweep(model, [Variant(), *variants], evaluation, calibration, batch_windows=given.batch))))
-        states = {s.seen.state for s in done}
-        print(f"sweep: {runs[-1]:.2f} s, states {states}, notes {set(s.notes for s in done)}", flush=True)
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        done = swept()
+        torch.cuda.synchronize()
+        runs.append(time.perf_counter() - started)
+        result["states"] = sorted({s.seen.state for s in done})
+        result["notes"] = sorted({s.notes for s in done})
+        print(f"sweep: {runs[-1]:.2f} s, states {result['states']}, notes {result['notes']}", flush=True)
     result["sweep"] = min(runs)
     result["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
     result["roofline_seconds"] = roof
@@ -169,14 +193,19 @@ def main() -> None:
     print(f"peak {result['peak_gib']:.1f} GiB; {result['share_of_roofline']:.1%} of the roofline", flush=True)
     if "bare" in result:
         result["variants_and_baseline_over_bare"] = result["sweep"] / result["bare"]
-        print(f"{result['variants_and_baseline_over_bare']:.2f} bare forwards for {len(variants) + 1} evaluations", flush=True)
+        print(
+            f"{result['variants_and_baseline_over_bare']:.2f} bare forwards for {len(variants) + 1} evaluations",
+            flush=True,
+        )
     if given.stages:
         stages = watch_all()
-        staged = shapes.seconds(lambda: sweep(model, [Variant(), *variants], evaluation, calibration, batch_windows=given.batch))
+        staged = shapes.seconds(
+            lambda: sweep(model, [Variant(), *variants], evaluation, calibration, batch_windows=given.batch)
+        )
         stages.stop()
         result["staged_total"] = staged
         result["stages"] = {**stages.seconds, "rest": staged - sum(stages.seconds.values())}
-        print(f"| stage | seconds | roofline seconds |\n|---|---|---|", flush=True)
+        print("| stage | seconds | roofline seconds |\n|---|---|---|", flush=True)
         for name, took in result["stages"].items():
             print(f"| {name} | {took:.2f} | {roof.get(name, 0.0):.2f} |", flush=True)
     if given.out:

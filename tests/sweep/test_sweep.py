@@ -17,6 +17,7 @@ from bitlaw.records import Seen, Variant
 from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.layers import input_groups, linear_layers
 from bitlaw.sweep.score import ranks_first
+from bitlaw.sweep.walk import walk_block
 from tests.sweep.models import FAMILIES, gpt_neox, llama, windows
 
 EVALUATION, CALIBRATION = windows(7, 24, seed=1), windows(20, 24, seed=2)
@@ -199,7 +200,7 @@ def sweep_nan(model: nn.Module):
     track = engine._track(make_variant("nearest", "int4_g16"))
     track.evaluation = [decoder.embed(EVALUATION)]
     for index in range(len(decoder.blocks)):
-        engine._walk_block(decoder, index, [track], [], lambda: None)
+        walk_block(decoder, index, [track], [], lambda: None)
     return [engine.SweptVariant(variant=track.variant, seen=track.seen(), seconds=0.0)]
 
 

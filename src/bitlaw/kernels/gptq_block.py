@@ -78,6 +78,7 @@ def quantize_block(
     parameters: torch.Tensor | None = None,
     *,
     rows_per_program: int = 16,
+    warps: int = 4,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Quantize a block of columns; return values and errors divided by the factor's diagonal, both [columns, rows].
 
@@ -104,5 +105,6 @@ def quantize_block(
         PADDED=triton.next_power_of_2(columns),
         ROWS=rows_per_program,
         DYNAMIC=parameters is None,
+        num_warps=warps,
     )
     return values, errors
