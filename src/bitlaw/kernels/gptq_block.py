@@ -69,6 +69,15 @@ def _columns(
         tl.store(errors + j * rows + row, error, mask=there)
 
 
+FULL = 1536
+"""Programs of one warp that keep a GPU of 132 multiprocessors busy (benchmarks/gptq_kernel_gpu.py)."""
+
+
+def launch(rows: int) -> tuple[int, int]:
+    """Return rows a program and warps: one warp, and as many rows of up to 16 as leave programs enough for the GPU."""
+    return min(triton.next_power_of_2(max(rows // FULL, 1)), 16), 1
+
+
 def quantize_block(
     block: torch.Tensor,
     factor: torch.Tensor,
@@ -77,8 +86,8 @@ def quantize_block(
     symmetric: torch.Tensor,
     parameters: torch.Tensor | None = None,
     *,
-    rows_per_program: int = 16,
-    warps: int = 4,
+    rows_per_program: int = 0,
+    warps: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Quantize a block of columns; return values and errors divided by the factor's diagonal, both [columns, rows].
 
@@ -89,6 +98,8 @@ def quantize_block(
     block); without them they are chosen from the group as updated so far. `block` is not changed.
     """
     columns, rows = block.shape
+    if not rows_per_program or not warps:
+        rows_per_program, warps = launch(rows)
     values, errors = torch.empty_like(block), torch.empty_like(block)
     _columns[(triton.cdiv(rows, rows_per_program),)](
         block,
