@@ -14,7 +14,7 @@ from bitlaw.quantize.gptq import GptqOptions, gptq
 from bitlaw.records import Variant
 from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.gradients import collect_gradients
-from bitlaw.sweep.layers import collect, input_groups, linear_layers, replaced_weights, tapped, watched
+from bitlaw.sweep.layers import collect_through, input_groups, linear_layers, replaced_weights, tapped, watched
 from tests.sweep.families import FAMILIES
 from tests.sweep.test_families import CALIBRATION, EVALUATION, loss, own_loss
 
@@ -68,7 +68,7 @@ def test_statistics_are_those_of_the_routed_tokens(family: str) -> None:
 
 
 def behind(decoder, index, groups, stream):
-    return collect(decoder, index, groups, stream)
+    return collect_through(decoder, index, groups, stream)
 
 
 @pytest.mark.parametrize("family", STACKED)
