@@ -14,7 +14,15 @@ from bitlaw.quantize.gptq import GptqOptions, gptq
 from bitlaw.records import Variant
 from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.gradients import collect_gradients
-from bitlaw.sweep.layers import collect_through, input_groups, linear_layers, replaced_weights, tapped, watched
+from bitlaw.sweep.layers import (
+    collect_through,
+    input_groups,
+    linear_layers,
+    replaced_weights,
+    stages,
+    tapped,
+    watched,
+)
 from tests.sweep.families import FAMILIES
 from tests.sweep.test_families import CALIBRATION, EVALUATION, loss, own_loss
 
@@ -263,3 +271,37 @@ def test_probes_move_experts() -> None:
     everything = sum(float(p.detach().double().square().sum()) for p in stacks.values())
     everything += sum(float(n.weight.double().square().sum()) for n in layers if n.expert is None)
     assert base.seen.weight_norm == pytest.approx(everything**0.5)
+
+
+def test_experts_side_by_side_within_a_block() -> None:
+    """Within a block one after the other: experts are one step, as none reads what another makes."""
+    model = FAMILIES["mixtral"].make()
+    decoder = Decoder(model)
+    groups = input_groups(decoder, 0, decoder.embed(EVALUATION))
+    steps = stages(groups)
+    assert [len(step) for step in steps] == [1, 1, 4, 4]  # query key value; output; gate and up; down
+    assert sum(len(step) for step in steps) == len(groups)
+    variant = make_variant("gptq", "int4_g16", {"within_block": "sequential"})
+    (sequential,) = sweep(model, [variant], EVALUATION, CALIBRATION)
+    work, format = copy.deepcopy(model), parse_format("int4_g16")
+    for index in range(2):
+        prefix = f"model.layers.{index}."
+        for names in (("q_proj", "k_proj", "v_proj"), ("o_proj",)):
+            for name, statistics in dense_moments(work, prefix, CALIBRATION).items():
+                if name.endswith(names):
+                    module = work.get_submodule(name)
+                    module.weight.data = gptq(module.weight.data, statistics, format, GptqOptions())
+        for own in ("gate_up_proj", "down_proj"):
+            moments = routed_by_hand(work, CALIBRATION)
+            stack = work.get_parameter(f"{prefix}mlp.experts.{own}")
+            for expert in range(4):
+                moment = InputStatistics.from_hessian(moments[f"{prefix}mlp.experts.{own}.{expert}"])
+                stack.data[expert] = gptq(stack.data[expert].clone(), moment, format, GptqOptions())
+    assert loss(sequential.seen) == pytest.approx(own_loss(work, EVALUATION), abs=2e-4)
+
+
+def test_gptaq_compares_dense_layers_only() -> None:
+    """The 16-bit network routes other tokens to an expert, so its inputs there are compared with nothing."""
+    (paired,) = sweep(FAMILIES["mixtral"].make(), [make_variant("gptaq", "int3_g16")], EVALUATION, CALIBRATION)
+    assert paired.seen.state == "ok", paired.seen.reason
+    assert paired.seen.quantized_layers == 24

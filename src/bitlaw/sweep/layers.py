@@ -120,6 +120,24 @@ def input_groups(decoder: Decoder, index: int, hidden: torch.Tensor) -> list[lis
     return [*found, *waiting]  # experts that got none of this chunk's tokens read some of another
 
 
+def stages(groups: Sequence[Sequence[LinearLayer]]) -> list[list[Sequence[LinearLayer]]]:
+    """Return the groups in steps, each of which reads what the steps before it make: experts side by side, others one by one.
+
+    An expert's matrices come one after the other, in their own order; experts read nothing of each other.
+    """
+    steps: list[list[Sequence[LinearLayer]]] = []
+    place: dict[str, int] = {}
+    for group in groups:
+        kind = group[0].parameter_name if group[0].stacked else ""
+        if kind and kind in place:
+            steps[place[kind]].append(group)
+            continue
+        if kind:
+            place[kind] = len(steps)
+        steps.append([group])
+    return steps
+
+
 class _Enough(Exception):
     """Raised inside a block behind the last input that is wanted: the rest of the block need not run."""
 
@@ -176,7 +194,8 @@ class _Counted:
         """Return a hook that counts an input, with what `beside` holds of it, and ends the block behind the last."""
 
         def act(layer: LinearLayer, inputs: torch.Tensor) -> None:
-            self._of_layer[layer.name].add(inputs, beside.get(layer.name))
+            # An expert's tokens in the 16-bit network are others, so nothing stands beside its inputs.
+            self._of_layer[layer.name].add(inputs, None if layer.expert is not None else beside.get(layer.name))
             if stop and self._ordered and layer is self.firsts[-1]:
                 raise _Enough
 

@@ -55,11 +55,16 @@ def plan_memory(
     layers = linear_layers(decoder, 0)
     block = sum(layer.in_features * layer.out_features for layer in layers)
     widest = max((layer.in_features for layer in layers), default=width)
-    statistics = 4 * (sum({layer.in_features: layer.in_features**2 for layer in layers}.values()) + 4 * widest**2)
+    inputs = [
+        *{n.in_features for n in layers if n.expert is None},
+        *(n.in_features for n in layers if n.expert is not None),
+    ]
+    statistics = 4 * (sum(features**2 for features in inputs) + 4 * widest**2)
+    read_in = block * size if decoder.streamed else 0
 
     def working(variants: int) -> int:
         rows = min(ROWS_AT_ONCE, variants * max((layer.out_features for layer in layers), default=width))
-        return statistics + variants * block * size + 3 * 4 * rows * widest + 3 * LOGITS_AT_ONCE
+        return statistics + read_in + variants * block * size + 3 * 4 * rows * widest + 3 * LOGITS_AT_ONCE
 
     free = budget or int(SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0])
     host = (

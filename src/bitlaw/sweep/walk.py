@@ -18,7 +18,15 @@ from bitlaw.quantize import InputStatistics
 from bitlaw.quantize.method import Together, WeightJob
 from bitlaw.sweep.activations import largest_inputs, rounded_inputs
 from bitlaw.sweep.decoder import Decoder
-from bitlaw.sweep.layers import LinearLayer, collect, collect_through, input_groups, linear_layers, replaced_weights
+from bitlaw.sweep.layers import (
+    LinearLayer,
+    collect,
+    collect_through,
+    input_groups,
+    linear_layers,
+    replaced_weights,
+    stages,
+)
 from bitlaw.sweep.streams import Stream, advance
 from bitlaw.sweep.track import LayerWeight, Track, read_weight
 
@@ -172,9 +180,10 @@ def _quantize_alone(
     weights: Weights = {}
     beside = shared if track.pairs else None
     if track.options.within_block == "sequential":
-        for group in groups:
-            (statistics,) = collect(decoder, index, [group], track.calibration, weights=weights, full_precision=beside)
-            weights |= _of_group(track, [read(layer) for layer in group], statistics)
+        for stage in stages(groups):
+            of_stage = collect(decoder, index, stage, track.calibration, weights=weights, full_precision=beside)
+            for group, statistics in zip(stage, of_stage, strict=True):
+                weights |= _of_group(track, [read(layer) for layer in group], statistics)
         return weights
     of_groups = collect(decoder, index, groups, track.calibration, full_precision=beside)
     for group, statistics in zip(groups, of_groups, strict=True):

@@ -175,6 +175,11 @@ def _statistics(
     found = {layer.name: InputStatistics(layer.in_features, decoder.device) for layer in firsts}
     beside: dict[str, torch.Tensor] = {}
     rounded, track, largest = rounding or ([], None, {})
+
+    def note(layer: LinearLayer, inputs: torch.Tensor) -> None:
+        # An expert's tokens in the 16-bit network are others, so nothing stands beside its inputs.
+        found[layer.name].add(inputs, None if layer.expert is not None else beside.get(layer.name))
+
     for ids in calibration:
         if track is not None and track.pairs:
             with watched(firsts, lambda layer, inputs: beside.update({layer.name: inputs})):
@@ -182,7 +187,7 @@ def _statistics(
         with (
             replaced_weights(layers, weights or {}),
             rounded_inputs(rounded, track.activations if track is not None else None, largest),
-            watched(firsts, lambda layer, inputs: found[layer.name].add(inputs, beside.get(layer.name))),
+            watched(firsts, note),
         ):
             decoder.head(ids, ids)
     return list(found.values())
