@@ -66,9 +66,12 @@ def quantile(sizes: tuple[float, ...], level: float) -> float:
     return sizes[min(place, len(sizes) - 1)]
 
 
-def calibrate(name: str, rows: Rows, target: str, *, seed: int = 0, unseen: bool = True) -> Conformal:
+def calibrate(
+    name: str, rows: Rows, target: str, *, seed: int = 0, unseen: bool = True, like: Mapping[str, Any] | None = None
+) -> Conformal:
     """Return intervals for a predictor, from refitting it without each family (and without each element type as well).
 
+    like: the predictor's state, whose choices of inputs the refits take.
     Raises InputError with fewer than two families.
     """
     families = np.unique(rows.family)
@@ -77,7 +80,7 @@ def calibrate(name: str, rows: Rows, target: str, *, seed: int = 0, unseen: bool
             f"Intervals come from families left out in turn; these {len(rows)} rows are of one family ({families[0]}). Add "
             "models of a second family."
         )
-    predicted = _left_out(name, rows, target, rows.family, seed)
+    predicted = _left_out(name, rows, target, rows.family, seed, like)
     loss = rows.target(target) + rows.reference(target)
     residual = np.abs(loss - predicted)
     degradation = predicted - rows["baseline_loss"]
@@ -85,7 +88,7 @@ def calibrate(name: str, rows: Rows, target: str, *, seed: int = 0, unseen: bool
     sizes = residual / np.interp(degradation, knots, typical)
     other = sizes
     if unseen and len(np.unique(rows.element)) > 2:
-        held = _left_out_twice(name, rows, target, seed)
+        held = _left_out_twice(name, rows, target, seed, like)
         if held is not None:
             other = np.abs(loss - held) / np.interp(held - rows["baseline_loss"], knots, typical)
     return Conformal(
@@ -96,16 +99,18 @@ def calibrate(name: str, rows: Rows, target: str, *, seed: int = 0, unseen: bool
     )
 
 
-def _left_out(name: str, rows: Rows, target: str, groups: NDArray[Any], seed: int) -> Array:
+def _left_out(
+    name: str, rows: Rows, target: str, groups: NDArray[Any], seed: int, like: Mapping[str, Any] | None
+) -> Array:
     predicted = np.full(len(rows), np.nan)
     for group in np.unique(groups):
         held = groups == group
-        state = fit_kind(name, rows.take(~held), target, seed=seed)
+        state = fit_kind(name, rows.take(~held), target, seed=seed, like=like)
         predicted[held] = predict_kind(name, state, rows.take(held), target)
     return predicted
 
 
-def _left_out_twice(name: str, rows: Rows, target: str, seed: int) -> Array | None:
+def _left_out_twice(name: str, rows: Rows, target: str, seed: int, like: Mapping[str, Any] | None) -> Array | None:
     """Return predictions by predictors that saw neither the family nor the element type; None where it cannot have it."""
     predicted = np.full(len(rows), np.nan)
     try:
@@ -114,7 +119,7 @@ def _left_out_twice(name: str, rows: Rows, target: str, seed: int) -> Array | No
                 held = (rows.family == family) & (rows.element == element)
                 seen = (rows.family != family) & (rows.element != element)
                 if held.any() and seen.any():
-                    state = fit_kind(name, rows.take(seen), target, seed=seed)
+                    state = fit_kind(name, rows.take(seen), target, seed=seed, like=like)
                     predicted[held] = predict_kind(name, state, rows.take(held), target)
     except InputError:  # such as the mean of a format that was left out
         return None

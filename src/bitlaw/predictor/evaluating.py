@@ -265,7 +265,7 @@ def _predicted(
         seen, new = rows.take(train), rows.take(held)
         state = fit_kind(name, seen, target, seed=seed)
         loss[held] = predict_kind(name, state, new, target)
-        intervals = calibrate(name, seen, target, seed=seed, unseen=False)
+        intervals = calibrate(name, seen, target, seed=seed, unseen=False, like=state)
         half[held] = intervals.half_width(loss[held] - new["baseline_loss"], level)
     return loss, half
 

@@ -30,13 +30,13 @@ class Kind:
 
     reads: what must be known of a model; targets: which it can be fitted to; baseline: whether it only stands beside;
     by_target: whether another reading of the target gives another predictor.
-    fit: (rows, target, seed) -> state; predict: (state, rows, target) -> loss, nats per token.
+    fit: (rows, target, seed, like) -> state, like being one whose choices are taken; predict: (state, rows, target) -> loss, nats per token.
     """
 
     summary: str
     reads: str
     targets: tuple[str, ...]
-    fit: Callable[[Rows, str, int], dict[str, Any]]
+    fit: Callable[[Rows, str, int, State | None], dict[str, Any]]
     predict: Callable[[State, Rows, str], Array]
     baseline: bool = False
     by_target: bool = False
@@ -48,7 +48,7 @@ class Kind:
 
 
 def _trees(grow: Callable[..., Trees], names: tuple[str, ...]) -> dict[str, Any]:
-    def fitted(rows: Rows, target: str, seed: int) -> dict[str, Any]:
+    def fitted(rows: Rows, target: str, seed: int, like: State | None) -> dict[str, Any]:
         return {"trees": grow(rows.matrix(names), rows.target(target), names, seed=seed).to_dict()}
 
     return {"fit": fitted, "predict": predict_trees, "reads": NEAREST, "targets": AFTER_NEAREST, "by_target": True}
@@ -62,7 +62,9 @@ def predict_trees(state: State, rows: Rows, target: str) -> Array:
 
 def _shift(*, after_nearest: bool, training: bool = False) -> dict[str, Any]:
     return {
-        "fit": lambda rows, target, seed: shift.fit_shift(rows, target, after_nearest=after_nearest, training=training),
+        "fit": lambda rows, target, seed, like: shift.fit_shift(
+            rows, target, after_nearest=after_nearest, training=training, like=like
+        ),
         "predict": lambda state, rows, target: shift.predict_shift(state, rows),
         "reads": f"{LANDSCAPE}, {NEAREST}" if after_nearest else LANDSCAPE,
         "targets": AFTER_NEAREST if after_nearest else ALL,
@@ -71,7 +73,7 @@ def _shift(*, after_nearest: bool, training: bool = False) -> dict[str, Any]:
 
 def _config(*, training: bool) -> dict[str, Any]:
     return {
-        "fit": lambda rows, target, seed: config_only.fit_config(rows, target, training=training),
+        "fit": lambda rows, target, seed, like: config_only.fit_config(rows, target, training=training),
         "predict": lambda state, rows, target: config_only.predict_config(state, rows),
         "reads": CONFIG,
         "targets": ALL,
@@ -81,7 +83,7 @@ def _config(*, training: bool) -> dict[str, Any]:
 def _baseline(
     fit: Callable[[Rows, str], dict[str, Any]], predict: Callable[[State, Rows, str], Array]
 ) -> dict[str, Any]:
-    return {"fit": lambda rows, target, seed: fit(rows, target), "predict": predict, "baseline": True}
+    return {"fit": lambda rows, target, seed, like: fit(rows, target), "predict": predict, "baseline": True}
 
 
 EIGHT, TEN = tuple(FEATURES), (*FEATURES, *TRAINING)
@@ -168,8 +170,8 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
-def fit_kind(name: str, rows: Rows, target: str, *, seed: int = 0) -> dict[str, Any]:
-    """Return the state of a predictor fitted to rows. Raises InputError for a target it cannot have or a constant one."""
+def fit_kind(name: str, rows: Rows, target: str, *, seed: int = 0, like: State | None = None) -> dict[str, Any]:
+    """Return the state of a predictor fitted to rows; like: a state of its kind whose choices of inputs are taken. Raises InputError for a target it cannot have or a constant one."""
     kind = kind_of(name)
     if target not in TARGETS:
         raise UnknownName("target", target, TARGETS)
@@ -181,7 +183,7 @@ def fit_kind(name: str, rows: Rows, target: str, *, seed: int = 0) -> dict[str, 
         raise InputError(
             f"{target} is the same in all {len(rows)} rows: there is nothing to learn. Measure formats of several widths."
         )
-    return kind.fit(rows, target, seed)
+    return kind.fit(rows, target, seed, like)
 
 
 def predict_kind(name: str, state: State, rows: Rows, target: str) -> Array:

@@ -2,7 +2,7 @@
 
     loss = baseline + share * (nearest loss - baseline)
 
-The forest minimises errors of the loss, each over 2 % of the typical damage + 10 % of its own, so rows where rounding costs nothing do not
+The forest minimises errors of the loss, each over 20 % of the typical damage + 10 % of its own, so rows where rounding costs nothing do not
 count. A share lies within what was seen however large the damage, so unlike a forest of losses it may be asked about larger ones.
 """
 
@@ -26,7 +26,7 @@ LEAST = 1e-4  # nats: damage below it counts as this much
 SHARES = (-0.5, 3.0)
 
 
-def fit_ratio(rows: Rows, target: str, seed: int = 0) -> dict[str, Any]:
+def fit_ratio(rows: Rows, target: str, seed: int = 0, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the forest of shares."""
     damage = _damage(rows)
     share = np.clip((rows["gptq_loss"] - rows["baseline_loss"]) / damage, *SHARES)
@@ -40,9 +40,10 @@ def predict_ratio(state: Mapping[str, Any], rows: Rows) -> Array:
     return np.asarray(rows["baseline_loss"] + share * _damage(rows), dtype=float)
 
 
-def fit_blend(rows: Rows, target: str, seed: int = 0) -> dict[str, Any]:
+def fit_blend(rows: Rows, target: str, seed: int = 0, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return both: the forest of shares, and the landscape with a gain in dB."""
-    return {"share": fit_ratio(rows, target, seed), "gain": fit_shift(rows, target, after_nearest=True)}
+    gain = fit_shift(rows, target, after_nearest=True, like=like["gain"] if like else None)
+    return {"share": fit_ratio(rows, target, seed), "gain": gain}
 
 
 def predict_blend(state: Mapping[str, Any], rows: Rows) -> Array:

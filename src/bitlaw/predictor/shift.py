@@ -8,7 +8,7 @@ The curve carries what differs between models; the shift is what is learned, and
     zero-shot       s = the format's SNR on Gaussian weights; nothing is quantized
     after-nearest   s = the SNR along random directions that costs what nearest was measured to cost; for GPTQ only
 
-theta minimises squared errors of the loss, each over 2 % of the typical excess + 10 % of its own, with a ridge on all but the constant. A
+theta minimises squared errors of the loss, each over 20 % of the typical excess + 10 % of its own, with a ridge on all but the constant. A
 shift is kept within those of the training rows, 1 dB more at most: few families leave its slopes uncertain.
 """
 
@@ -25,24 +25,59 @@ from bitlaw.predictor.rows import Rows
 
 RIDGE = 1.0  # a coefficient of 1 dB costs as much as a row that is off by its scale
 SLACK_DB = 1.0  # how far a shift may lie beyond those of the training rows
-TYPICAL, RELATIVE = 0.02, 0.1  # scale of errors: shares of the typical excess, and of a row's own
+FURTHER = ("nothing", "rise", "excess")
+"""What of the model's curve a shift may read: nothing; the logarithm of its height; that of its excess at the format's SNR."""
+CHOOSING_ROWS = 600  # rows at most among which to choose
+WORTH_IT = 0.9  # a further input must lower the squared error by a tenth
+TYPICAL, RELATIVE = 0.2, 0.1  # scale of errors: shares of the typical excess, and of a row's own
 NOISE = 2.0  # standard errors at which the nearest loss and its SNR say equally much
 LOWEST_DB, HIGHEST_DB = -5.0, 45.0
 TARGET_METHOD = {"gptq_change": "gptq", "gptq_loss": "gptq", "gptq_qid": "gptq", "nearest_qid": "nearest"}
 
 
-def fit_shift(rows: Rows, target: str, *, after_nearest: bool, training: bool = False) -> dict[str, Any]:
-    """Return the state of a shift predictor of a target of `rows.TARGETS`. Raises InputError without landscapes."""
+def fit_shift(
+    rows: Rows, target: str, *, after_nearest: bool, training: bool = False, like: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the state of a shift predictor of a target of `rows.TARGETS`. Raises InputError without landscapes.
+
+    What of the model's own curve the shift may read (FURTHER) is chosen among the training rows: what predicts left-out families
+    best. like: a state whose choice is taken.
+    """
+    need_curves(rows)
+    named = {"method": TARGET_METHOD[target], "after_nearest": after_nearest, "training": training}
+    further = str(like["further"]) if like else _choose(rows, named)
+    return _fit(rows, {**named, "further": further}, starts=(0.0, 2.0, 4.0))
+
+
+def _choose(rows: Rows, named: Mapping[str, Any]) -> str:
+    """Return the entry of FURTHER with the least squared error on families left out; the first with fewer than three."""
+    families = np.unique(rows.family)
+    if len(families) < 3:
+        return FURTHER[0]
+    few = rows.take(np.arange(0, len(rows), -(-len(rows) // CHOOSING_ROWS)))
+    errors = {}
+    for further in FURTHER:
+        missed = []
+        for family in families:
+            held = few.family == family
+            if held.any() and not held.all():
+                state = _fit(few.take(~held), {**named, "further": further}, starts=(1.0,))
+                new = few.take(held)
+                missed.append(predict_shift(state, new) - new[f"{named['method']}_loss"])
+        errors[further] = float(np.sum(np.concatenate(missed) ** 2))
+    best = min(errors, key=lambda name: errors[name])
+    return best if errors[best] < WORTH_IT * errors[FURTHER[0]] else FURTHER[0]
+
+
+def _fit(rows: Rows, named: Mapping[str, Any], *, starts: tuple[float, ...]) -> dict[str, Any]:
     from scipy.optimize import least_squares
 
-    method = TARGET_METHOD[target]
-    need_curves(rows)
-    start = _start(rows, after_nearest=after_nearest)
-    phi = _phi(rows, start, after_nearest=after_nearest, training=training)
+    start = _start(rows, after_nearest=named["after_nearest"])
+    phi = _phi(rows, start, named)
     center, spread = phi.mean(axis=0), phi.std(axis=0)
     spread = np.where(spread > 1e-9, spread, np.inf)  # an input without variation takes no part
     design = np.concatenate([np.ones((len(rows), 1)), (phi - center) / spread], axis=1)
-    loss = rows[f"{method}_loss"]
+    loss = rows[f"{named['method']}_loss"]
     scale = error_scale(loss - rows["baseline_loss"])
     penalty = np.sqrt(RIDGE) * np.eye(design.shape[1])[1:]
 
@@ -55,14 +90,12 @@ def fit_shift(rows: Rows, target: str, *, after_nearest: bool, training: bool = 
         return np.concatenate([steep[:, None] * design, penalty])
 
     best = None
-    for constant in (0.0, 2.0, 4.0):
+    for constant in starts:
         found = least_squares(residuals, [constant, *np.zeros(design.shape[1] - 1)], jac=slopes, max_nfev=60)
         best = found if best is None or found.cost < best.cost else best
     assert best is not None
     return {
-        "method": method,
-        "after_nearest": after_nearest,
-        "training": training,
+        **named,
         "theta": best.x.tolist(),
         "shifts": np.quantile(design @ best.x, [0.01, 0.99]).tolist(),
         "center": center.tolist(),
@@ -71,7 +104,7 @@ def fit_shift(rows: Rows, target: str, *, after_nearest: bool, training: bool = 
 
 
 def error_scale(excess: Array) -> Array:
-    """Return how far off a prediction of each excess may be to count as one unit, nats, [n]: 2 % of the root mean square + 10 %."""
+    """Return how far off a prediction of each excess may be to count as one unit, nats, [n]: 20 % of the root mean square + 10 %."""
     typical = float(np.sqrt(np.mean(excess**2)))
     return np.asarray(max(TYPICAL * typical, 1e-6) + RELATIVE * np.maximum(excess, 0.0), dtype=float)
 
@@ -85,7 +118,7 @@ def predict_shift(state: Mapping[str, Any], rows: Rows) -> Array:
 def effective_db(state: Mapping[str, Any], rows: Rows) -> Array:
     """Return the effective SNR of each row, dB, [n]."""
     start = _start(rows, after_nearest=state["after_nearest"])
-    phi = _phi(rows, start, after_nearest=state["after_nearest"], training=state["training"])
+    phi = _phi(rows, start, state)
     theta, spread = np.array(state["theta"]), np.array(state["spread"])
     inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     shift = theta[0] + ((phi - np.array(state["center"])) * inverse) @ theta[1:]
@@ -136,13 +169,13 @@ def nearest_db(rows: Rows) -> Array:
     return np.asarray(np.clip(start, LOWEST_DB, HIGHEST_DB), dtype=float)
 
 
-def _phi(rows: Rows, start: Array, *, after_nearest: bool, training: bool) -> Array:
+def _phi(rows: Rows, start: Array, named: Mapping[str, Any]) -> Array:
     """Return what the shift may depend on, [n, inputs]: the format's SNR, block and kind of element, GPTQ's reach in a row.
 
-    Nothing of the model but its curve and, after nearest, how harmful rounding was beside random noise: what differs from model
-    to model would be learned from as many examples as there are families.
+    Of the model no more than one entry of FURTHER and, after nearest, how harmful rounding was beside random noise: what differs
+    from model to model is learned from as many examples as there are families.
     """
-    snr = rows["sqnr_db"] if after_nearest else rows["gaussian_db"]
+    snr = rows["sqnr_db"] if named["after_nearest"] else rows["gaussian_db"]
     columns = [
         snr / 10.0,
         (snr / 10.0) ** 2,
@@ -150,9 +183,13 @@ def _phi(rows: Rows, start: Array, *, after_nearest: bool, training: bool) -> Ar
         (rows["exponent_bits"] > 0).astype(float),
         rows["later"],
     ]
-    if after_nearest:
+    if named["after_nearest"]:
         columns.append(start - rows["sqnr_db"])
-    if training:
+    if named["further"] == "rise":
+        columns.append(np.log(_each(rows, lambda curve, values: np.full(len(values), curve.rise), start)))
+    elif named["further"] == "excess":
+        columns.append(np.log(np.maximum(at(rows, start) - rows["baseline_loss"], 1e-9)))
+    if named["training"]:
         columns += list(training_columns(rows))
     return np.stack(columns, axis=1)
 

@@ -79,10 +79,11 @@ def predictor_train(
 def train_one(name: str, rows: Rows, target: str, *, seed: int = 0) -> Trained:
     """Return one predictor with its intervals and the range of its inputs."""
     values = range_values(rows, name)
+    state = fit_kind(name, rows, target, seed=seed)
     return Trained(
         kind=name,
         target=target,
-        state=fit_kind(name, rows, target, seed=seed),
-        intervals=calibrate(name, rows, target, seed=seed),
+        state=state,
+        intervals=calibrate(name, rows, target, seed=seed, like=state),
         ranges={k: (float(np.min(v)), float(np.max(v))) for k, v in values.items() if np.all(np.isfinite(v))},
     )
