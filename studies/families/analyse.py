@@ -96,6 +96,7 @@ def predictor_page(
         "### Coverage of each left-out family",
         tables.coverage_by_family(judged),
         "### Do training tokens and learning-rate state help?",
+        tables.tokens_said(judged),
         tables.ablation_table(judged),
         "### What the forest reads",
         tables.importance_table(found),

@@ -136,6 +136,18 @@ def ablation_table(judged: Evaluation) -> str:
     return markdown(["split", "target", "predictor", "R2 without", "R2 with", "MAE without", "MAE with"], rows)
 
 
+def tokens_said(judged: Evaluation) -> str:
+    """Return whether training tokens vary enough among the checkpoints for the ablation to say anything."""
+    low, high = float(np.min(judged.table["tokens"])), float(np.max(judged.table["tokens"]))
+    states = np.unique(np.round(judged.table["lr_state"], 3))
+    said = f"Tokens of the checkpoints: {count(low)} to {count(high)}; learning rate over its peak: {', '.join(f'{s:g}' for s in states[:6])}."
+    return (
+        said
+        if high > 2.0 * low
+        else f"{said} They hardly vary here, so what they add cannot be told: it is noise of a further input."
+    )
+
+
 def importance_table(found: Sequence[Importance]) -> str:
     """Return impurity and permutation importances of the forest's inputs."""
     rows = [

@@ -35,7 +35,7 @@ def test_the_planted_shift_comes_back(rows: Rows) -> None:
         near = np.abs(rows["gaussian_db"] - snr) < 1.5
         found = np.median((effective_db(state, rows) - rows["gaussian_db"])[near])
         assert found == pytest.approx(
-            np.median([planted_db("gptq", s) - s for s in rows["gaussian_db"][near]]), abs=0.3
+            np.median([planted_db("gptq", s) - s for s in rows["gaussian_db"][near]]), abs=0.4
         )
 
 

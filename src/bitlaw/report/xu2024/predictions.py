@@ -43,6 +43,8 @@ def predicted_changes(models: Sequence[ModelRecords], *, seed: int = 0) -> Sheet
     """Figure 5, left: predicted against measured change; grey the training rows, coloured the families held out."""
     train, test = split_rows(models)
     panels = []
+    largest = float(np.max(np.abs(tabulate(models).target(TARGET)))) or 1.0
+    within = float(10.0 ** np.round(np.log10(0.03 * largest)))
     kinds = {"forest": "forest, eight inputs (the paper's)"}
     if all(curve is not None for curve in train.curves.values()):
         kinds["after-nearest"] = "landscape and a gain in dB (ours)"
@@ -65,13 +67,13 @@ def predicted_changes(models: Sequence[ModelRecords], *, seed: int = 0) -> Sheet
                 layers=tuple(layers),
                 x_scale="symlog",
                 y_scale="symlog",
-                linear_within=0.05,
+                linear_within=within,
             )
         )
     return Sheet(
         name="5L",
         title="Predicted and measured change",
-        caption="R2 of the two families that were held out. Axes are linear within 0.05 nats.",
+        caption=f"R2 of the families that were held out. Axes are linear within {within:g} nats.",
         rows=(tuple(panels),),
         palette="family",
         order=named.HELD,
