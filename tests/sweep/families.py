@@ -39,6 +39,10 @@ class Family:
 
 
 FAMILIES = {
+    "gpt1": Family(
+        "GPT", "weights kept [in, out], norms behind, blocks that return lists", "OpenAIGPT",
+        {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}, "OpenAIGPTLMHeadModel",
+    ),
     "gpt2": Family(
         "GPT-2, DistilGPT-2", "weights kept [in, out] (Conv1D), learned positions, tied head", "GPT2",
         dict(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, **TOKENS), "GPT2LMHeadModel",

@@ -255,6 +255,10 @@ def test_a_layout_that_nobody_tells_is_refused() -> None:
         CheckpointError, match=r"Stacked keeps several matrices in one parameter \(both \[2, 32, 32\]\)"
     ):
         sweep(model, [make_variant("nearest", "int4_g16")], EVALUATION)
+    few = FAMILIES["llama"].make()
+    few.model.layers[1].mlp.gates = nn.Parameter(torch.randn(2, 8, 8))  # a hundredth of the block
+    (result,) = sweep(few, [make_variant("nearest", "int4_g16")], EVALUATION)
+    assert result.seen.quantized_layers == 14
 
 
 def test_probes_move_experts() -> None:

@@ -122,7 +122,7 @@ class Decoder:
             calls.append(BlockCall(arguments, keywords))
             if self._returns_tuple is None:
                 with self.block(0) as first:
-                    self._returns_tuple = isinstance(first(hidden, *arguments, **keywords), tuple)
+                    self._returns_tuple = isinstance(first(hidden, *arguments, **keywords), tuple | list)
             return (hidden,) if self._returns_tuple else hidden
 
         with self._replaced(act):
@@ -145,7 +145,7 @@ class Decoder:
         if cache is not None:
             call = self._with_cache(index, call, cache)
         output = self.blocks[index](hidden, *call.arguments, **call.keywords)
-        result: torch.Tensor = output[0] if isinstance(output, tuple) else output
+        result: torch.Tensor = output[0] if isinstance(output, tuple | list) else output
         return result
 
     def _with_cache(self, index: int, call: BlockCall, cache: object) -> BlockCall:

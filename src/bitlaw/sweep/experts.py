@@ -28,11 +28,16 @@ Tap = Callable[[int, torch.Tensor], torch.Tensor | None]
 """Called with (expert, inputs [tokens, in]); what it returns, if anything, is read instead."""
 
 
-def stacked_matrices(module: nn.Module) -> Mapping[str, bool]:
+SMALL_SHARE = 0.1
+"""Of a block's parameters: matrices in a layout that nobody tells stay 16 bit, as norms do, if they are fewer."""
+
+
+def stacked_matrices(module: nn.Module, block_parameters: int) -> Mapping[str, bool]:
     """Return the parameters of a module that hold one matrix for each expert, name -> whether they are kept [in, out].
 
-    transformers marks such modules: `is_transposed` says the layout. Raises CheckpointError for a module that
-    has several matrices in one parameter and does not say it.
+    transformers marks such modules: `is_transposed` says the layout. Raises CheckpointError for a module that has a
+    large part of the block's parameters as several matrices in one parameter and does not say it; a small part, such as
+    the gates of a recurrence, stays as it is.
     """
     own = [name for name, p in module._parameters.items() if p is not None and p.dim() == 3 and min(p.shape) > 1]
     if not own or type(module).__module__.startswith("torch.nn."):
@@ -42,6 +47,8 @@ def stacked_matrices(module: nn.Module) -> Mapping[str, bool]:
         module.get_parameter(own[0]).shape[1:]
     ):
         transposed = False
+    if transposed is None and sum(module.get_parameter(n).numel() for n in own) < SMALL_SHARE * block_parameters:
+        return {}
     if transposed is None:
         raise CheckpointError(
             f"{type(module).__name__} keeps several matrices in one parameter ({own[0]} "

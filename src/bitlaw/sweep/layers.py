@@ -75,7 +75,7 @@ def linear_layers(decoder: Decoder, index: int) -> list[LinearLayer]:
     """Return the linear layers of a block in the order they were defined, of experts one after the other. Routers are left out."""
     prefix = decoder.block_name(index)
     block = decoder.blocks[index]
-    left_out = routers(block)
+    left_out, size = routers(block), sum(p.numel() for p in block.parameters())
     found = []
     for name, module in block.named_modules():
         full = f"{prefix}.{name}" if prefix else name
@@ -85,7 +85,7 @@ def linear_layers(decoder: Decoder, index: int) -> list[LinearLayer]:
             found.append(LinearLayer(full, module, expert=expert_of(block, name)))
         elif _keeps_transposed(module):
             found.append(LinearLayer(full, module, transposed=True, expert=expert_of(block, name)))
-        elif stacks := stacked_matrices(module):
+        elif stacks := stacked_matrices(module, size):
             for expert in range(module.get_parameter(next(iter(stacks))).shape[0]):
                 for own, transposed in stacks.items():
                     found.append(LinearLayer(f"{full}.{own}.{expert}", module, own, transposed, expert, stacked=True))
