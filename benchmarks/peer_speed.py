@@ -20,14 +20,14 @@ except ImportError:  # run as a script
     import gpu_shapes as shapes
 
 
-def write_model(shape: str, folder: Path) -> None:
+def write_model(shape: str, folder: Path, layers: int) -> None:
     """Write random weights and a tokenizer of as many words as the vocabulary, if they are not there."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
     if (folder / "config.json").exists():
         return
-    model = shapes.random_model(shape)
+    model = shapes.random_model(shape, layers=layers)
     model.save_pretrained(folder)
     words = {f"w{number}": number for number in range(model.config.vocab_size)}
     made = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w0")), pad_token="w1")
@@ -39,6 +39,7 @@ def write_model(shape: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="pythia-160m")
+    parser.add_argument("--layers", type=int, default=0, help="so many blocks of the shape (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/peer-models"))
     parser.add_argument("--out", default="")
     given = parser.parse_args()
@@ -50,8 +51,8 @@ def main() -> None:
 
     from datasets import Dataset
 
-    folder = given.folder / given.shape
-    write_model(given.shape, folder)
+    folder = given.folder / f"{given.shape}-{given.layers}"
+    write_model(given.shape, folder, given.layers)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, device_map="cuda")
     vocabulary = model.config.vocab_size
     ids = shapes.random_ids(128, 2048, vocabulary, seed=1).numpy()
@@ -83,6 +84,7 @@ def main() -> None:
         "what": "peer",
         "peer": f"llm-compressor {llmcompressor.__version__}",
         "shape": given.shape,
+        "layers": model.config.num_hidden_layers,
         "seconds": took,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
         "gpu": shapes.environment(),

@@ -84,11 +84,12 @@ def watch_all() -> Stages:
 
 
 def operations(
-    shape: str, calibrated_passes: float, variants: int, evaluation_tokens: int, ceilings: dict[str, float]
+    shape: str, layers: int, calibrated_passes: float, variants: int, evaluation_tokens: int, ceilings: dict[str, float]
 ) -> dict[str, float]:
     """Return seconds each stage would take at the measured rates. calibrated_passes: forward passes over calibration tokens."""
     made = shapes.config(shape)
     groups, blocks = shapes.linear_shapes(shape)
+    blocks = layers or blocks
     tokens = CALIBRATION[0] * CALIBRATION[1]
     share = (moments.PANELS + 1) / (2 * moments.PANELS)
     per_token = 2.0 * shapes.block_parameters(shape) * blocks
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--shape", default="pythia-160m")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--windows", type=int, default=1000)
+    parser.add_argument("--layers", type=int, default=0, help="so many blocks of the shape (default: all)")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--stages", action="store_true")
     parser.add_argument("--out", default="")
@@ -139,13 +141,13 @@ def main() -> None:
     torch.cuda.empty_cache()
     print(shapes.environment(), flush=True)
     print({name: f"{value / 1e12:.3g} T/s" for name, value in ceilings.items()}, flush=True)
-    model = shapes.random_model(given.shape)
+    model = shapes.random_model(given.shape, layers=given.layers)
     vocabulary = model.config.vocab_size
     calibration = shapes.random_ids(*CALIBRATION, vocabulary, seed=1)
     if given.what == "one":
         variants = [make_variant("gptq", "int4_g128")]
         evaluation = shapes.random_ids(1, 2048, vocabulary, seed=2)
-        roof = operations(given.shape, 2, 1, 0, ceilings)
+        roof = operations(given.shape, given.layers, 2, 1, 0, ceilings)
     elif given.what == "twelve":
         variants = [
             make_variant("gptq", f"int{bits}_g{group}", {"upstream": "full_precision"})
@@ -153,15 +155,16 @@ def main() -> None:
             for group in (32, 64, 128)
         ]
         evaluation = shapes.random_ids(given.windows, 1024, vocabulary, seed=2)
-        roof = operations(given.shape, 1, 12, 13 * evaluation.numel(), ceilings)
+        roof = operations(given.shape, given.layers, 1, 12, 13 * evaluation.numel(), ceilings)
     else:
         settings = {"damping": 0.1, "within_block": "sequential"}
         variants = [make_variant("gptq", f"int{bits}_g128_sym", settings) for bits in (2, 3, 4)]
         evaluation = shapes.random_ids(given.windows, 1024, vocabulary, seed=2)
-        roof = operations(given.shape, 6, 3, 4 * evaluation.numel(), ceilings)
+        roof = operations(given.shape, given.layers, 6, 3, 4 * evaluation.numel(), ceilings)
     result: dict[str, Any] = {
         "what": given.what,
         "shape": given.shape,
+        "layers": model.config.num_hidden_layers,
         "ceilings": ceilings,
         "gpu": shapes.environment(),
     }
