@@ -18,8 +18,9 @@ import torch
 from bitlaw.errors import HessianError, InputError
 from bitlaw.formats import Format
 from bitlaw.formats.grouping import group_parameters
+from bitlaw.quantize import damping_search
 from bitlaw.quantize.columns import arrange, group_ranges, solve_columns
-from bitlaw.quantize.error import output_error
+from bitlaw.quantize.error import output_error, row_errors
 from bitlaw.quantize.method import CalibratedOptions, require_choice, require_whole
 from bitlaw.quantize.statistics import InputStatistics, Statistics, require_inputs
 
@@ -89,6 +90,10 @@ def solve(
     work = torch.where(inputs.unused(), torch.zeros((), device=weight.device), weight)
     if options.damping_rule != "search":
         return _solve_damped(work, inputs, format, options, options.damping, static, alpha)
+    if damping_search.serves(
+        work, len(DAMPING_GRID), micro_block=options.micro_block, scales=options.scales, drift=alpha != 0.0
+    ):
+        return _search_together(work, weight, inputs, format, options)
     best: torch.Tensor | None = None
     least = math.inf
     failure: HessianError | None = None
@@ -104,6 +109,35 @@ def solve(
     if best is None:
         raise failure or HessianError("no damping was tried")
     return best
+
+
+def _search_together(
+    work: torch.Tensor, weight: torch.Tensor, inputs: InputStatistics, format: Format, options: GptqOptions
+) -> torch.Tensor:
+    """Return the weight of the damping with the least output error, all of DAMPING_GRID solved side by side."""
+    ranges = group_ranges(work.shape[1], format)
+    width = ranges[0][1] if options.order == "group_aware" else 0
+    factors: list[torch.Tensor] = []
+    failure: HessianError | None = None
+    for share in DAMPING_GRID:
+        try:
+            factors.append(inputs.inverse_factor(share, options.order, width=width))
+        except HessianError as error:
+            failure = error
+    if not factors:
+        raise failure or HessianError("no damping was tried")
+    tried = damping_search.solve_dampings(
+        work,
+        factors,
+        arrange(inputs.order(options.order, width), options.order, ranges),
+        format.prepare(work),
+        micro_block=options.micro_block,
+        block_size=options.block_size,
+    )
+    hessian = inputs.hessian
+    errors = torch.stack([row_errors(one - weight, hessian).double().sum() for one in tried]).tolist()
+    finite = [error if math.isfinite(error) else math.inf for error in errors]
+    return tried[finite.index(min(finite))]
 
 
 def _solve_damped(

@@ -1,0 +1,106 @@
+"""The tables of docs/performance.md from the JSON lines that sweep_gpu.py and peer_speed.py wrote.
+
+python benchmarks/performance_page.py benchmarks/results/h100-2026-11-27.jsonl > tables.md
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+TOKENS = 128 * 2048
+
+
+def read(paths: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in paths for line in Path(path).read_text().splitlines()]
+
+
+def peer_seconds(peers: list[dict[str, Any]], shape: str, layers: int) -> tuple[float, bool] | None:
+    """Return the peer's seconds for a shape, and whether they are scaled up from fewer blocks."""
+    for peer in peers:
+        if peer["shape"] == shape:
+            return peer["seconds"] * layers / peer["layers"], peer["layers"] != layers
+    return None
+
+
+def one_table(runs: list[dict[str, Any]], peers: list[dict[str, Any]]) -> list[str]:
+    """Quantization of one variant, beside the peer."""
+    lines = [
+        "| shape | bitlaw, s | calibration tokens/s | llm-compressor, s | ratio | of the roofline | peak, GiB | peer's peak, GiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        if run["what"] != "one":
+            continue
+        peer = peer_seconds(peers, run["shape"], run["layers"])
+        theirs = next((p["peak_gib"] for p in peers if p["shape"] == run["shape"]), float("nan"))
+        told, ratio = ("-", "-") if peer is None else (f"{peer[0]:.1f}{'*' * peer[1]}", f"{peer[0] / run['sweep']:.1f}")
+        lines.append(
+            f"| {run['shape']} | {run['sweep']:.2f} | {TOKENS / run['sweep']:,.0f} | {told} | {ratio} | "
+            f"{run['share_of_roofline']:.0%} | {run['peak_gib']:.1f} | {theirs:.1f} |"
+        )
+    return lines
+
+
+def stage_tables(runs: list[dict[str, Any]]) -> list[str]:
+    """Where the time goes, for runs that were timed by stage."""
+    lines: list[str] = []
+    for run in runs:
+        if "stages" not in run:
+            continue
+        lines += [
+            "",
+            f"`{run['what']}`, {run['shape']}, {run['staged_total']:.2f} s with the GPU drained around every stage:",
+            "",
+        ]
+        lines += ["| stage | seconds | at the measured rates | share |", "|---|---|---|---|"]
+        for stage, took in run["stages"].items():
+            roof = run["roofline_seconds"].get(stage, 0.0)
+            share = f"{roof / took:.0%}" if roof else "-"
+            lines.append(f"| {stage} | {took:.2f} | {roof:.2f} | {share} |")
+    return lines
+
+
+def many_table(runs: list[dict[str, Any]], peers: list[dict[str, Any]]) -> list[str]:
+    """Twelve variants with their evaluation against bare forwards and against the peer run twelve times."""
+    lines = [
+        "| shape | sweep, s | one bare evaluation, s | in bare evaluations | allowed | peer 12 times, s | ratio | of the roofline | peak, GiB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    alone = {run["shape"]: run["sweep"] for run in runs if run["what"] == "one"}
+    for run in runs:
+        if run["what"] != "twelve":
+            continue
+        peer = peer_seconds(peers, run["shape"], run["layers"])
+        bare = run["bare"]
+        twelve = 0.0 if peer is None else 12 * (peer[0] + bare)
+        told, ratio = (f"{twelve:.0f}", f"{twelve / run['sweep']:.1f}") if twelve else ("-", "-")
+        lines.append(
+            f"| {run['shape']} | {run['sweep']:.1f} | {bare:.2f} | {run['sweep'] / bare:.2f} | "
+            f"{1.2 * 13 + alone[run['shape']] / bare:.2f} | {told} | {ratio} | {run['share_of_roofline']:.0%} | "
+            f"{run['peak_gib']:.1f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    everything = read(sys.argv[1:])
+    runs = [entry for entry in everything if entry["what"] != "peer"]
+    peers = [entry for entry in everything if entry["what"] == "peer"]
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in runs:
+        key = (run["what"], run["shape"])
+        if key not in best or run["sweep"] < best[key]["sweep"]:
+            best[key] = run
+    chosen = list(best.values())
+    rates = chosen[0]["ceilings"]
+    print(f"{chosen[0]['gpu']}; {peers[0]['peer'] if peers else 'no peer'}.")
+    print(
+        f"Measured rates: bfloat16 products {rates['bf16'] / 1e12:.0f} TFLOP/s, float32 {rates['fp32'] / 1e12:.0f}, "
+        f"Cholesky {rates['cholesky'] / 1e12:.0f}; copies {rates['copy'] / 1e12:.1f} TB/s.\n"
+    )
+    print("\n".join([*one_table(chosen, peers), "", *many_table(chosen, peers), *stage_tables(chosen)]))
+
+
+if __name__ == "__main__":
+    main()

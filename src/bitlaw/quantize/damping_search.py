@@ -1,0 +1,77 @@
+"""GPTQ's micro-blocks with every damping of a search at once: the loop of columns.py with a leading dimension of dampings.
+
+A search solves the same layer for eight factors. Rows of different dampings never meet, so the eight walk over the columns
+side by side, in batched products: an eighth of the launches, which is what a small layer on a GPU waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bitlaw.formats import Format
+from bitlaw.quantize.columns import Arrangement, blocks, units
+
+NUMBERS_AT_ONCE = 1 << 30
+"""Numbers in a table of weights of all dampings: above it (4 GiB) they go one after the other."""
+
+
+def serves(weight: torch.Tensor, dampings: int, *, micro_block: int, scales: str, drift: bool) -> bool:
+    """Whether `solve_dampings` is the way: on a GPU, for micro-blocks whose scales are chosen on the way."""
+    small = dampings * weight.numel() <= NUMBERS_AT_ONCE
+    return weight.is_cuda and micro_block > 1 and scales == "dynamic" and not drift and small
+
+
+def solve_dampings(
+    weight: torch.Tensor,
+    factors: Sequence[torch.Tensor],
+    arrangement: Arrangement,
+    format: Format,
+    *,
+    micro_block: int,
+    block_size: int = 128,
+) -> torch.Tensor:
+    """Return the weight quantized with each factor. weight [out, in] float32, factors [in, in] each -> [dampings, out, in].
+
+    Each is what `solve_columns` gives with that factor; format is bound to the weight (`prepare`).
+    """
+    factor = torch.stack(list(factors))
+    rest = weight.T[arrangement.order].expand(len(factor), -1, -1).contiguous()
+    done = torch.empty_like(rest)
+    group_stop = dict(arrangement.groups)
+    parameters = torch.empty(0)
+    for cells in blocks(units(arrangement.groups, micro_block), block_size):
+        start, stop = cells[0][0], cells[-1][1]
+        errors = torch.empty_like(rest[:, start:stop])
+        for first, last in cells:
+            parameters = _round(rest, done, first, last, group_stop, parameters, format)
+            corner = factor[:, first:last, first:last]
+            difference = rest[:, first:last] - done[:, first:last]
+            moved = torch.linalg.solve_triangular(corner.transpose(1, 2), difference, upper=False)
+            errors[:, first - start : last - start] = moved
+            rest[:, last:stop].baddbmm_(factor[:, first:last, last:stop].transpose(1, 2), moved, alpha=-1.0)
+        rest[:, stop:].baddbmm_(factor[:, start:stop, stop:].transpose(1, 2), errors, alpha=-1.0)
+    quantized = torch.empty_like(done)
+    quantized[:, arrangement.order] = done
+    return quantized.transpose(1, 2).contiguous()
+
+
+def _round(
+    rest: torch.Tensor,
+    done: torch.Tensor,
+    first: int,
+    last: int,
+    group_stop: dict[int, int],
+    parameters: torch.Tensor,
+    format: Format,
+) -> torch.Tensor:
+    """Round places first .. last of `rest` into `done`, [dampings, in, out]; return the parameters in force behind them."""
+    place = first
+    while place < last:
+        if place in group_stop:
+            parameters = format.parameters(rest[:, place : group_stop[place]].transpose(1, 2).contiguous())
+        end = next((p for p in range(place + 1, last) if p in group_stop), last)
+        done[:, place:end] = format.round(rest[:, place:end].transpose(1, 2), parameters).transpose(1, 2)
+        place = end
+    return parameters

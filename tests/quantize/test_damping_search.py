@@ -1,0 +1,61 @@
+"""Every damping at once gives what the dampings give one by one."""
+
+import pytest
+import torch
+
+from bitlaw.errors import HessianError
+from bitlaw.formats import parse_format
+from bitlaw.quantize import InputStatistics, damping_search
+from bitlaw.quantize.gptq import GptqOptions, gptq
+from tests.quantize.toys import inputs, weights
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def statistics(columns: int, device: str) -> InputStatistics:
+    made = InputStatistics(columns, device)
+    made.add(inputs(columns, 600, seed=columns).to(device))
+    return made
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("name", "columns", "micro_block", "order"),
+    [
+        ("mxint3_k16", 64, 16, "none"),
+        ("mxfp4_e2m1_k32_short", 80, 32, "none"),  # the last block is short
+        ("mxint2_k16", 64, 8, "none"),  # two micro-blocks share a scale
+        ("mxint4_k16", 64, 32, "activation"),  # two scales in a micro-block
+        ("int3_g16", 48, 16, "group_aware"),
+        ("nvfp4_k16", 64, 16, "none"),  # a scale of the whole tensor
+    ],
+)
+def test_equals_one_damping_after_the_other(
+    name: str, columns: int, micro_block: int, order: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight, seen = weights(24, columns, seed=3).to(device), statistics(columns, device)
+    options = GptqOptions(damping_rule="search", micro_block=micro_block, order=order, block_size=48)
+    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: False)
+    want = gptq(weight, seen, parse_format(name), options)
+    asked = []
+    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: bool(asked.append(1)) or True)
+    made = gptq(weight, seen, parse_format(name), options)
+    assert asked
+    assert float(((made - want).abs() < 1e-4).float().mean()) >= 0.995
+
+
+def test_a_hessian_that_no_damping_mends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: True)
+    bad = InputStatistics.from_hessian(torch.diag(torch.tensor([-1.0] * 32)))
+    with pytest.raises(HessianError):
+        gptq(
+            weights(4, 32, seed=1), bad, parse_format("mxint4_k16"), GptqOptions(damping_rule="search", micro_block=16)
+        )
+
+
+def test_it_serves_micro_blocks_on_a_gpu_only() -> None:
+    ask = {"micro_block": 16, "scales": "dynamic", "drift": False}
+    weight = weights(4, 32, seed=1)
+    assert not damping_search.serves(weight, 8, **ask)
+    on_gpu = torch.empty(4, 32, device="meta")
+    assert not damping_search.serves(on_gpu, 8, **{**ask, "micro_block": 1})
