@@ -21,7 +21,7 @@ from bitlaw.records import Measurement
 
 DATASETS = {
     "ouyang2024": ("mini-pythia", "mini-pythia-2", "ablations", "native", "families"),
-    "xu2024": ("families", "mini-pythia"),
+    "xu2024": ("families",),
 }
 """Shipped datasets that each paper's items are made from, those of them that there are."""
 CHANGES = "mini-pythia-2-weight-changes.csv"

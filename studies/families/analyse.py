@@ -1,6 +1,7 @@
 """Records of the families suite -> the tables and figures of docs/predictor.md and docs/frontier.md, and the predictor that ships.
 
-    python studies/families/analyse.py families.parquet            # one file or several; needs bitlaw[predictor]
+    python studies/families/analyse.py                             # the dataset `families`; needs bitlaw[predictor]
+    python studies/families/analyse.py mine.parquet more.parquet   # one file or several of one's own
 
 Writes: between the marks of both pages; docs/figures/xu2024-*.png; src/bitlaw/data/predictor.json.gz; and into --out the
 evaluation as JSON and the figures' HTML page. Everything is read from the records; the same records give the same files.
@@ -14,8 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tables
 
+from bitlaw.datasets import load
 from bitlaw.predictor import (
     KINDS,
     collect,
@@ -30,6 +33,7 @@ from bitlaw.predictor.budget import last_checkpoints
 from bitlaw.predictor.evaluating import SPLITS, impossible_splits
 from bitlaw.predictor.kinds import fit_kind
 from bitlaw.predictor.landscape import ModelRecords
+from bitlaw.predictor.rows import Rows
 from bitlaw.predictor.saved import SHIPPED
 from bitlaw.records import Measurement
 from bitlaw.report.xu2024 import draw
@@ -39,6 +43,8 @@ from bitlaw.store import read_parquet
 
 ROOT = Path(__file__).parent.parent.parent
 BEGIN, END = "<!-- results: studies/families/analyse.py -->", "<!-- end of results -->"
+SMALL = "families-cpu"
+"""The suite that the blind test trains on: all that had been measured when the other suite's records came."""
 SHIPPED_KINDS = ("zero-shot", "after-nearest", "config", "config-no-tokens")
 
 
@@ -48,7 +54,9 @@ def say(text: str) -> None:
 
 
 def read(paths: Sequence[str]) -> list[Measurement]:
-    """Return the measurements of all files, each once."""
+    """Return the measurements of all files, each once; without files those of the dataset."""
+    if not paths:
+        return load("families")
     found = {m.key: m for path in paths for m in read_parquet(path)}
     return list(found.values())
 
@@ -71,21 +79,20 @@ def predictor_page(
     one = waterfall(fit_kind("forest", train, TARGET), test, shown_row(test), TARGET)
     say("predictor that ships")
     predictor_train(measurements, kinds=SHIPPED_KINDS).save(SHIPPED)
-    base = models[0].baseline
-    devices = sorted({m.made.device for m in measurements})
     conditions = (
-        f"{len(models)} networks, {len(every)} checkpoints, {len(rows)} rows of checkpoint and format; scored on {base.seen.tokens_scored:,} tokens of "
-        f"{base.asked.evaluation.name} ({base.seen.windows} windows); measured on {', '.join(devices)}; digest of the measurements "
-        f"behind the table {rows.digest}."
+        f"{len(models)} networks, {len(every)} checkpoints, {len(rows)} rows of checkpoint and format: {'; '.join(tables.suites_said(every))}. "
+        f"Digest of the measurements behind the table {rows.digest}."
     )
     left = "".join(f"\n- left out: {n} {why}" for why, n in rows.left_out.items())
     parts = [
         "## Results",
         conditions + left,
-        "Last checkpoints:",
-        tables.suite_table(models),
+        "Checkpoints:",
+        tables.suite_table(every),
         "\n".join(f"- {line}" for line in tables.claims(judged)),
     ]
+    parts += blind_part(rows, out, kinds)
+    parts += alone_part(rows, out, kinds)
     for split, words in tables.SPLITS.items():
         parts += [f"### {words}", impossible.get(split) or tables.scores_table(judged, split)]
     parts += [
@@ -111,6 +118,44 @@ def predictor_page(
     return "\n\n".join(parts)
 
 
+def blind_part(rows: Rows, out: Path, kinds: Sequence[str]) -> list[str]:
+    """Return the blind test: trained on the small suite alone, scored on the other; nothing where only one was measured."""
+    small = np.char.startswith(rows.model, f"{SMALL}/")
+    if small.all() or not small.any():
+        return []
+    judged = predictor_evaluate(rows, kinds=kinds, splits=(), own={"blind": [(small, ~small)]}, said=say)
+    (out / "blind.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
+    names = dict.fromkeys(rows.model[~small].tolist())
+    return [
+        "### The blind test",
+        f"Trained on the suite `{SMALL}` alone ({int(small.sum())} rows of {len(set(rows.model[small].tolist()))} networks of 0.2M and 0.4M "
+        f"parameters and 0.8M tokens), scored on the {len(names)} checkpoints of the suite `families` ({int((~small).sum())} rows), of other sizes, "
+        "tokens, text, tokenizer and device. The predictors were written, and `zero-shot`, `after-nearest`, `config` and `config-no-tokens` "
+        "shipped, before these records existed; the table was made before anything was trained on them.",
+        tables.scores_table(judged, "blind"),
+        "\n".join(tables.best_said(judged, "blind")),
+        "By the width of the formats:",
+        tables.blind_coverage(judged),
+    ]
+
+
+def alone_part(rows: Rows, out: Path, kinds: Sequence[str]) -> list[str]:
+    """Return the families left out within the suite that is not the small one: one text, one device."""
+    large = ~np.char.startswith(rows.model, f"{SMALL}/")
+    families = np.unique(rows.family[large])
+    if large.all() or len(families) < 3:
+        return []
+    split = [(large & (rows.family != f), large & (rows.family == f)) for f in families]
+    judged = predictor_evaluate(rows, kinds=kinds, splits=(), own={tables.ALONE: split}, said=say)
+    (out / "alone.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
+    return [
+        f"### Each of {len(families)} families left out, within the suite `families` alone",
+        f"{int(large.sum())} rows of {len(set(rows.model[large].tolist()))} checkpoints on one text; BLOOM has two checkpoints of one network.",
+        tables.scores_table(judged, tables.ALONE),
+        "\n".join(tables.best_said(judged, tables.ALONE)),
+    ]
+
+
 def figures_part(source: Sequence[Measurement], out: Path) -> str:
     """Draw the paper's figures and return them as Markdown."""
     folder = ROOT / "docs" / "figures"
@@ -119,14 +164,25 @@ def figures_part(source: Sequence[Measurement], out: Path) -> str:
     drawn.page.unlink()
     shown = [f"![Figure {n}](figures/{p.name})\n\nFigure {n}. {drawn.captions[n]}" for n, p in drawn.figures.items()]
     missing = [f"Figure {name} is missing: {why}." for name, why in drawn.absent.items()]
-    head = "## The paper's figures from these measurements\n\n`bitlaw report --store families.parquet --figures xu2024 --out figures` draws them."
+    head = (
+        "## The paper's figures from these measurements\n\n`bitlaw reproduce xu2024` draws them. Losses share an axis only where they are of one text: all but "
+        "figures 1R, 3R, 10 and 11, which are of one network (OPT of the CPU suite), show the suite with more networks."
+    )
     return "\n\n".join([head, *shown, *missing])
 
 
 def frontier_page(measurements: Sequence[Measurement]) -> str:
     """Return the results of docs/frontier.md."""
+    parts: list[str] = []
+    for suite in sorted({m.asked.checkpoint.suite for m in measurements}):
+        parts += frontier_of(suite, [m for m in measurements if m.asked.checkpoint.suite == suite])
+    return "\n\n".join(parts)
+
+
+def frontier_of(suite: str, measurements: Sequence[Measurement]) -> list[str]:
+    """Return the frontier of one suite, whose networks are scored on one text."""
     whole, blocks = frontier(measurements), frontier(measurements, embeddings=False)
-    parts = ["## Results of the families suite"]
+    parts = [f"## Results of the suite `{suite}`", "; ".join(tables.suites_said(collect(measurements))) + "."]
     for found, words in ((whole, "with embeddings and head"), (blocks, "without embeddings")):
         parts += [f"### Bytes {words}", tables.members_said(found), tables.frontier_table(found)]
     parts += ["### Best within a budget (with embeddings)", tables.budget_table(whole)]
@@ -135,7 +191,7 @@ def frontier_page(measurements: Sequence[Measurement]) -> str:
         f"Verdicts over models; it must save {whole.least:g} nats, and its whole {whole.level:.0%} interval must.",
         tables.worth_table(whole),
     ]
-    return "\n\n".join(parts)
+    return parts
 
 
 def put(page: Path, results: str) -> None:
@@ -152,7 +208,7 @@ def put(page: Path, results: str) -> None:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", nargs="+", help=".parquet files of measurements (plans grid and grid-more)")
+    parser.add_argument("records", nargs="*", help=".parquet files of measurements (default: the dataset families)")
     parser.add_argument(
         "--out", default="runs/families-analysis", help="folder for the evaluation as JSON and the page of figures"
     )

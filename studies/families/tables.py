@@ -23,6 +23,7 @@ SPLITS = {
     "leave-largest": "The largest model of every family predicted from the smaller ones",
     "paper": "The paper's split: GPT-2, OPT, BLOOM and Llama train, GPT-NeoX and MPT are predicted",
 }
+ALONE = "families-alone"
 TARGETS = {"gptq_change": "GPTQ - nearest", "gptq_qid": "GPTQ - 16-bit", "nearest_qid": "nearest - 16-bit"}
 CLAIM = 0.95
 
@@ -35,7 +36,9 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def fixed(value: float, digits: int = 3) -> str:
     """Return a number, or a dash where there is none."""
-    return "-" if not math.isfinite(value) else f"{value:.{digits}f}"
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.{digits}f}" if abs(value) < 1e4 else f"{value:.0e}"
 
 
 def scores_table(judged: Evaluation, split: str) -> str:
@@ -141,6 +144,9 @@ def tokens_said(judged: Evaluation) -> str:
     low, high = float(np.min(judged.table["tokens"])), float(np.max(judged.table["tokens"]))
     states = np.unique(np.round(judged.table["lr_state"], 3))
     said = f"Tokens of the checkpoints: {count(low)} to {count(high)}; learning rate over its peak: {', '.join(f'{s:g}' for s in states[:6])}."
+    suites = {name.split("/")[0] for name in judged.table.model.tolist()}
+    if len(suites) > 1:
+        said += " Most of the difference is between the suites, whose sizes, text, tokenizer and device differ too: what is added below is not of tokens alone."
     return (
         said
         if high > 2.0 * low
@@ -169,19 +175,62 @@ def waterfall_text(one: Waterfall) -> str:
 
 
 def suite_table(models: Sequence[ModelRecords]) -> str:
-    """Return the models: family, sizes, tokens, losses."""
+    """Return the checkpoints of each suite: family, sizes, tokens, losses; those without a quantized format say so."""
     rows = []
-    for family in families_of(models):
-        mine = [m for m in models if m.family == family]
-        rows.append(
-            [
-                family_name(family),
-                ", ".join(count(m.quantized_parameters) for m in mine),
-                ", ".join(dict.fromkeys(count(m.checkpoint.tokens or 0) for m in mine)),
-                ", ".join(fixed(m.loss) for m in mine),
-            ]
+    for suite in sorted({m.checkpoint.suite for m in models}):
+        for family in families_of(models):
+            for m in (m for m in models if (m.family, m.checkpoint.suite) == (family, suite)):
+                formats = sum(method == "nearest" and name in MX for method, name in m.points)
+                cells = [count(m.quantized_parameters), count(m.checkpoint.tokens or 0), fixed(m.loss), str(formats)]
+                rows.append([f"`{suite}`", family_name(family), *cells])
+    return markdown(
+        ["suite", "family", "quantized parameters", "training tokens", "16-bit loss, nats per token", "formats"], rows
+    )
+
+
+def suites_said(models: Sequence[ModelRecords]) -> list[str]:
+    """Return for each suite its text, windows and device."""
+    said = []
+    for suite in sorted({m.checkpoint.suite for m in models}):
+        mine = [m for m in models if m.checkpoint.suite == suite]
+        base, devices = mine[0].baseline, sorted({m.baseline.made.device for m in mine})
+        said.append(
+            f"`{suite}`, {len(mine)} checkpoints scored on {base.seen.tokens_scored:,} tokens of {base.asked.evaluation.name} ({base.seen.windows} windows), "
+            f"measured on {', '.join(devices)}"
         )
-    return markdown(["family", "quantized parameters", "training tokens", "16-bit loss, nats per token"], rows)
+    return said
+
+
+def best_said(judged: Evaluation, split: str) -> list[str]:
+    """Return the best predictor and the best baseline of a split, and what the truth would score."""
+    said = []
+    for target, words in TARGETS.items():
+        best, baseline = (judged.best(split, target, baseline=b) for b in (False, True))
+        said.append(
+            f"- {words}: best `{best.kind}` R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), best baseline *{baseline.kind}* "
+            f"{baseline.scores.r2:.3f}; the true losses would score {judged.ceiling(split, target):.3f}."
+        )
+    return said
+
+
+def blind_coverage(judged: Evaluation, kinds: Sequence[str] = ("zero-shot", "after-nearest", "landscape")) -> str:
+    """Return R2, signed error and coverage of the blind test within each width: bits a row."""
+    rows = []
+    for kind in kinds:
+        one = next(r for r in judged.results if (r.split, r.kind, r.target) == ("blind", kind, "gptq_qid"))
+        if one.rows is None or one.measured is None or one.predicted is None or one.low is None or one.high is None:
+            continue
+        bits = judged.table["bits"][one.rows]
+        hit = (one.measured >= one.low) & (one.measured <= one.high)
+        for width in sorted(set(bits.tolist())):
+            mine = bits == width
+            error = one.predicted[mine] - one.measured[mine]
+            rows.append(
+                [f"`{kind}`", f"{width:g}", str(int(mine.sum())), fixed(float(np.mean(one.measured[mine])), 4), fixed(float(np.mean(error)), 4),
+                 fixed(float(np.mean(np.abs(error))), 4), f"{hit[mine].mean():.0%}"]
+            )  # fmt: skip
+    head = ["predictor", "bits", "rows", "mean GPTQ - 16-bit", "mean error", "MAE", "covered"]
+    return markdown(head, rows)
 
 
 def noise_said(models: Sequence[ModelRecords]) -> list[str]:

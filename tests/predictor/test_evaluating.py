@@ -6,7 +6,7 @@ import pytest
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.predictor import Evaluation, Rows, importances, predictor_evaluate, waterfall
 from bitlaw.predictor.evaluating import impossible_splits
-from bitlaw.predictor.kinds import fit_kind
+from bitlaw.predictor.kinds import fit_kind, predict_kind
 
 CHEAP = (
     "no-change",
@@ -98,3 +98,13 @@ def test_noise_of_measurements_limits_what_the_truth_would_score(judged: Evaluat
     expected = 1 - np.mean(error**2) / np.var(rows.target("gptq_change"))
     assert judged.ceiling("leave-family", "gptq_change") == pytest.approx(expected)
     assert 0.99 < expected < 1
+
+
+def test_a_split_of_ones_own_scores_the_rows_it_holds_out(rows: Rows) -> None:
+    held = rows.family == "mpt"
+    found = predictor_evaluate(rows, kinds=("zero-shot",), splits=(), own={"blind": [(~held, held)]})
+    assert {one.split for one in found.results} == {"blind"}
+    one = found.find("blind", "gptq_qid", "zero-shot")
+    assert one.rows.tolist() == np.flatnonzero(held).tolist()
+    other = predict_kind("zero-shot", fit_kind("zero-shot", rows.take(~held), "gptq_qid"), rows.take(held), "gptq_qid")
+    np.testing.assert_allclose(one.predicted, other - rows["baseline_loss"][held])

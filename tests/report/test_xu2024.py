@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from bitlaw.report.xu2024.landscapes import (
     taylor,
     weight_norms,
 )
+from bitlaw.report.xu2024.models import main_family
+from bitlaw.report.xu2024.page import one_text, sheets_of
 from bitlaw.report.xu2024.predictions import explained, predicted_changes, predicted_points
 from bitlaw.report.xu2024.sheets import Axes, Layer, Sheet
 from tests.predictor.simulated_families import simulate
@@ -178,3 +181,27 @@ def test_the_same_sheet_gives_the_same_bytes(models: list[ModelRecords]) -> None
     sheet = losses_by_size(models)
     assert draw_png(sheet) == draw_png(sheet)
     assert image.open(io.BytesIO(draw_png(sheet))).size[0] > 400
+
+
+def test_losses_of_one_text_share_axes_and_single_networks_may_come_from_another(measured: list[Measurement]) -> None:
+    moved = []
+    for m in measured:
+        if m.asked.checkpoint.family == "opt":
+            other = replace(m.asked.evaluation, name="another text", token_hash="0" * 64)
+            m = replace(m, asked=replace(m.asked, evaluation=other))
+        moved.append(m)
+    every = collect(moved)
+    shown = one_text(every)
+    assert {m.family for m in shown} == {"gpt2", "mpt"}
+    sheets, absent = sheets_of(shown, ("1L", "3R", "10"), every)
+    assert not absent
+    assert {layer.color for layer in layers(sheets["1L"], "points")} == {"gpt2", "mpt"}
+    assert sheets["3R"].title.startswith("OPT")
+    assert set(sheets_of(shown, ("10",))[0]) == {"10"}  # without OPT another family stands for it
+
+
+def test_a_family_without_quantized_models_stands_for_no_other(models: list[ModelRecords]) -> None:
+    bare = [replace(m, points={}, along={}) if m.family == "opt" else m for m in models]
+    assert {m.family for m in main_family(bare)} == {"gpt2"}
+    panels = [axes.title for row in loss_by_bytes(bare).rows for axes in row]
+    assert panels == ["GPT-2", "MPT"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bitlaw.datasets.card import Card
+from bitlaw.datasets.families import FAMILIES
 from bitlaw.datasets.mini_pythia import MINI_PYTHIA
 from bitlaw.datasets.mini_pythia_2 import MINI_PYTHIA_2
 from bitlaw.errors import UnknownName
 from bitlaw.records import Measurement
 from bitlaw.store import read_parquet, shipped_file
 
-CARDS: Mapping[str, Card] = {MINI_PYTHIA.name: MINI_PYTHIA, MINI_PYTHIA_2.name: MINI_PYTHIA_2}
+CARDS: Mapping[str, Card] = {MINI_PYTHIA.name: MINI_PYTHIA, MINI_PYTHIA_2.name: MINI_PYTHIA_2, FAMILIES.name: FAMILIES}
 
 
 def names() -> tuple[str, ...]:

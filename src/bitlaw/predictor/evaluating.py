@@ -27,6 +27,7 @@ from bitlaw.predictor.rows import TARGETS, Rows
 from bitlaw.predictor.training import Source, rows_of
 
 FITTED, HELD = ("bloom", "gpt2", "llama", "opt"), ("gpt_neox", "mpt")
+Part = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 NONE = Scores(n=0, r2=math.nan, mae=math.nan, rank=math.nan)
 ABLATIONS: Mapping[str, str] = {
     "forest-training": "forest",
@@ -152,11 +153,14 @@ def predictor_evaluate(
     kinds: Sequence[str] = tuple(KINDS),
     targets: Sequence[str] = ("gptq_change", "gptq_loss", "gptq_qid", "nearest_qid"),
     splits: Sequence[str] = ("leave-family", "leave-largest", "paper"),
+    own: Mapping[str, Sequence[Part]] | None = None,
     level: float = 0.9,
     seed: int = 0,
     said: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Return scores of kinds on splits. source: a store, a .parquet export, measurements, or their feature table.
+
+    own: further splits by name, each pairs of (training rows, held-out rows), masks [n] over the feature table.
 
     A kind that cannot be fitted (unknown training tokens, no scikit-learn) has its reason in place of scores. said: told
     each split and kind as it begins. Raises InputError for fewer than three families: one is left out, and of those that
@@ -172,8 +176,8 @@ def predictor_evaluate(
             f"An evaluation leaves a family out and calibrates on two or more; here are {len(families)} ({', '.join(families)}). Add families."
         )
     results: list[Result] = []
-    for split in splits:
-        parts = list(_parts(rows, split))
+    parted = {split: list(_parts(rows, split)) for split in splits} | {k: list(v) for k, v in (own or {}).items()}
+    for split, parts in parted.items():
         for name in kinds:
             if said:
                 said(f"{split}: {name}")
@@ -202,9 +206,6 @@ def impossible_splits(rows: Rows) -> dict[str, str]:
         except InputError as error:
             found[split] = str(error)
     return found
-
-
-Part = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def _parts(rows: Rows, split: str) -> Iterator[Part]:

@@ -130,6 +130,9 @@ def tabulate(
     left_out: Counter[str] = Counter()
     wanted = {canonical_name(name) for name in formats}
     for model in models:
+        if not any(method == "nearest" for method, _ in model.points):
+            left_out["checkpoints without a format rounded to nearest"] += 1
+            continue
         curves[model.name] = curve = _curve(model, left_out)
         for method, name in model.points:
             if method != "nearest":

@@ -181,7 +181,7 @@ def other_models(rows: Sequence[Measurement], main: Sequence[Measurement]) -> It
             values.append((family, found.predict({v: table[v] for v in found.formula().variables}), table["qid"]))
             titles.append(f"{family} from the law of {', '.join(sorted(families))}")
     else:
-        missing = "These records hold one family of architectures, so the left panel (Spectra) and other families are not made: the study `families` measures them."
+        missing = "Plain GPTQ of integers was measured on one family of architectures here (the dataset `families` has microscaling formats), so the left panel (Spectra) and other families are not made."
     if not values:
         return item("F10", missing=missing or "Fewer than three sizes: nothing can be held out.")
     errors = [float(np.median(np.abs(p / q - 1)[q > THRESHOLD])) for _, p, q in values]

@@ -65,7 +65,7 @@ def loss_by_bytes(models: Sequence[ModelRecords]) -> Sheet:
     panels = []
     for family in named.families_of(models):
         layers: list[Layer] = []
-        mine = [m for m in named.of_family(models, family) if m.checkpoint.parameters_total is not None]
+        mine = [m for m in named.of_family(models, family) if m.points and m.checkpoint.parameters_total is not None]
         if not mine:
             continue
         base = [(bytes_of(m, 16.0, embeddings=True) / 1e6, m.loss) for m in mine]

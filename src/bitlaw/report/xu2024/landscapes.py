@@ -123,7 +123,7 @@ def curves_by_family(models: Sequence[ModelRecords]) -> Sheet:
     return Sheet(
         name="2L",
         title="Landscapes by family",
-        caption="Line: mean over random directions; band: their range; dashed: the unquantized loss. Dark is large.",
+        caption="Line: mean over random directions; band: their range; dashed: the unquantized loss. Darker is larger within a family.",
         rows=_rows(panels),
         palette="size",
         order=tuple(ranks),

@@ -33,7 +33,8 @@ def of_family(models: Sequence[ModelRecords], family: str) -> list[ModelRecords]
 
 
 def main_family(models: Sequence[ModelRecords]) -> list[ModelRecords]:
-    """Return the models that stand for the paper's OPT: OPT where there is any, else the family with most models."""
+    """Return the models that stand for the paper's OPT: OPT where any was quantized, else the family with most models."""
+    models = [m for m in models if m.points] or models
     families = families_of(models)
     if not families:
         raise Absent("no model has the measurements that this figure is made of")

@@ -40,6 +40,8 @@ FIGURES: Mapping[str, Callable[[Sequence[ModelRecords]], Sheet]] = {
     "13": costs.seconds_by_size,
 }
 """The paper's figures by number -> models to sheet; L and R are its left and right halves."""
+OF_ONE = ("1R", "3R", "10", "11")
+"""Figures of one network, or of SQNR alone: they are made from networks on any text; the others from those on one text."""
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1f2933;max-width:1180px;margin:2rem auto;padding:0 1rem}
 figure{margin:0 0 2.6rem}img{max-width:100%;height:auto}figcaption{color:#52606d}h2{margin:.2rem 0}.absent{color:#b4441d}"""
@@ -69,10 +71,10 @@ def draw(
     """
     if unknown := [name for name in only if name not in FIGURES]:
         raise InputError(f"There is no figure {unknown[0]!r}. Figures: {', '.join(FIGURES)}.")
-    models = last_checkpoints(collect(_measurements(records)))
-    models = one_text(models)
+    every = last_checkpoints(collect(_measurements(records)))
+    models = one_text(every)
     folder = Path(out)
-    sheets, absent = sheets_of(models, only or tuple(FIGURES))
+    sheets, absent = sheets_of(models, only or tuple(FIGURES), every)
     if not sheets:
         raise InputError(f"No figure can be drawn: {'; '.join(f'{n}: {why}' for n, why in absent.items())}")
     paths: dict[str, Path] = {}
@@ -85,7 +87,7 @@ def draw(
             paths[name].write_bytes(png)
             parts.append(_figure(name, sheet, png))
         page = folder / "xu2024.html"
-        page.write_text(_page(models, parts, absent), encoding="utf-8")
+        page.write_text(_page(models, parts, absent, other=len(every) > len(models)), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"Cannot write figures to {str(folder)!r}: {error.strerror}. Choose another folder."
@@ -94,13 +96,15 @@ def draw(
     return Drawn(page=page, figures=paths, captions=captions, absent=absent)
 
 
-def sheets_of(models: Sequence[ModelRecords], names: Sequence[str]) -> tuple[dict[str, Sheet], dict[str, str]]:
-    """Return the sheets that can be made, and why the others cannot."""
+def sheets_of(
+    models: Sequence[ModelRecords], names: Sequence[str], every: Sequence[ModelRecords] = ()
+) -> tuple[dict[str, Sheet], dict[str, str]]:
+    """Return the sheets that can be made, and why the others cannot. every: networks on all texts, for figures OF_ONE."""
     sheets: dict[str, Sheet] = {}
     absent: dict[str, str] = {}
     for name in names:
         try:
-            sheets[name] = FIGURES[name](models)
+            sheets[name] = FIGURES[name]((every or models) if name in OF_ONE else models)
         except InputError as error:
             absent[name] = str(error)
     return sheets, absent
@@ -135,7 +139,9 @@ def _figure(name: str, sheet: Sheet, png: bytes) -> str:
     )
 
 
-def _page(models: Sequence[ModelRecords], parts: Sequence[str], absent: Mapping[str, str]) -> str:
+def _page(
+    models: Sequence[ModelRecords], parts: Sequence[str], absent: Mapping[str, str], *, other: bool = False
+) -> str:
     first = models[0]
     families = sorted({m.family for m in models})
     missing = "".join(
@@ -144,6 +150,7 @@ def _page(models: Sequence[ModelRecords], parts: Sequence[str], absent: Mapping[
     said = (
         f"{len(models)} networks of {len(families)} families ({', '.join(families)}), each at its last checkpoint, on "
         f"{html.escape(first.evaluation)} ({first.baseline.seen.tokens_scored:,} scored tokens)."
+        + (f" Figures {', '.join(OF_ONE)} may show one that was scored on another text." if other else "")
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Figures of arXiv 2410.12119</title>'
