@@ -131,7 +131,7 @@ def blind_part(rows: Rows, out: Path, kinds: Sequence[str]) -> list[str]:
         f"Trained on the suite `{SMALL}` alone ({int(small.sum())} rows of {len(set(rows.model[small].tolist()))} networks of 0.2M and 0.4M "
         f"parameters and 0.8M tokens), scored on the {len(names)} checkpoints of the suite `families` ({int((~small).sum())} rows), of other sizes, "
         "tokens, text, tokenizer and device. The predictors were written and, as far as they shipped (`zero-shot`, `after-nearest`, `config`, "
-        "`config-no-tokens`), trained without these records; the table was made before anything was trained on them, and nothing was changed after it.",
+        "`config-no-tokens`), trained without these records; the table was made before anything was trained on them, and no predictor was changed after it.",
         tables.scores_table(judged, "blind"),
         "\n".join(tables.best_said(judged, "blind")),
         "By the width of the formats:",
