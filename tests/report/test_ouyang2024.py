@@ -86,10 +86,10 @@ def test_published_numbers_are_those_of_the_laws() -> None:
 def test_what_is_missing_is_said() -> None:
     found = state_of(simulate())
     assert list(found) == list(ITEMS)
-    assert {name for name, state in found.items() if state == "missing"} == {"F8", "F9", "F12", "F14"}
+    assert {name for name, state in found.items() if state == "missing"} == {"F8", "F9", "F12"}
     assert found["F10"] == "in part"
     nothing = reproduce_ouyang2024([], source=["nothing"])
-    assert {i.name for i in nothing.items if i.state == "made"} == {"F13"}
+    assert {i.name for i in nothing.items if i.state == "made"} == {"F13", "F14"}  # from data that ship
     assert "no rows of GPTQ" in nothing.items[0].missing
 
 
