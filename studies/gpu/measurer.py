@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -21,6 +22,8 @@ STOP, TRAINED = "stop", "trained"
 AT_ONCE = 3  # checkpoints of a study and pass measured by one call: the texts are tokenized once for them
 LONG = 20  # variants of a pass from which on one checkpoint a call is enough
 POLL_SECONDS = 1.0
+MEASURERS = "BITLAW_MEASURERS_A_GPU"  # how many of these processes share the GPU, told by run.py
+SHARED = 0.75  # of a GPU's memory; the rest is for training and for what an estimate forgets
 
 
 def free_units(studies: list[Study], folder: Path, ledger: Ledger, turn: int = 0) -> list[Unit]:
@@ -44,6 +47,16 @@ def free_units(studies: list[Study], folder: Path, ledger: Ledger, turn: int = 0
     return []
 
 
+def memory_share(device: str) -> int:
+    """Return the bytes of its GPU that this process may take beside the others that measure on it; 0 on a CPU."""
+    if not device.startswith("cuda"):
+        return 0
+    import torch
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    return int(SHARED * total / int(os.environ.get(MEASURERS, "1")))
+
+
 def measure_units(units: list[Unit], store: Path, device: str, ledger: Ledger) -> None:
     """Measure claimed units and mark them done; an error is told, and its units stay claimed until the next run."""
     first = units[0]
@@ -55,7 +68,9 @@ def measure_units(units: list[Unit], store: Path, device: str, ledger: Ledger) -
     )
     started = time.monotonic()
     try:
-        summary = measure(suite, first.measuring.plan, store, device=device, workers=1)
+        summary = measure(
+            suite, first.measuring.plan, store, device=device, workers=1, stream="no", memory=memory_share(device)
+        )
     except Exception:
         traceback.print_exc()
         return

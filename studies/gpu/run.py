@@ -28,10 +28,11 @@ SOURCE = HERE.parent.parent / "src"  # this repository's bitlaw, installed or no
 sys.path[:0] = [str(HERE), str(SOURCE)]
 
 from bring import bring_back  # noqa: E402
-from measurer import STOP, TRAINED  # noqa: E402
+from measurer import MEASURERS, STOP, TRAINED  # noqa: E402
 from work import Ledger, Study, planned_units, read_study, without  # noqa: E402
 
 from bitlaw.train.corpus import IDS, TEXT_INFO, TOKENIZER, WORK, prepare_text  # noqa: E402
+from bitlaw.train.run import is_trained  # noqa: E402
 
 TRAINING_DOCUMENTS = "training-documents.npy"
 GRACE_SECONDS = 6.0  # between asking processes to stop and killing them
@@ -39,13 +40,18 @@ EXPORT_SECONDS = 30.0  # kept for writing what comes back
 
 
 def prepare(studies: Sequence[Study], folder: Path, finished: dict[str, list[str]]) -> None:
-    """Tokenize the training text once; studies that ask the same text and tokenizer share the files."""
+    """Tokenize the training text once; studies that ask the same text and tokenizer share the files.
+
+    A study that is trained already needs no text: its token ids went when training ended, and take a minute to make.
+    """
     made: dict[tuple[str, str, int], Path] = {}
     for study in studies:
         plan = None if study.train is None else without(study.train, finished[study.name])
         if plan is None:
             continue
         own = folder / study.suite
+        if is_trained(plan, own):
+            continue
         (own / WORK).mkdir(parents=True, exist_ok=True)
         key = (plan.text, plan.tokenizer, plan.vocabulary)
         if key in made and not (own / TEXT_INFO).exists():
@@ -198,6 +204,7 @@ def main() -> int:
     given.out = given.out.resolve()
     given.work = given.work.resolve()
     given.work.mkdir(parents=True, exist_ok=True)
+    os.environ[MEASURERS] = str(given.measurers)
     if given.corpus is not None:
         for file in sorted(given.corpus.rglob("*")):
             if file.is_file():

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -122,6 +122,14 @@ def test_which_units_there_will_be_and_which_models_are_finished(plans: list[Pat
     assert work.without(one.train, []).models == one.train.models
 
 
+def test_measurers_of_a_gpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurer = load("measurer")
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 2**30))
+    monkeypatch.setenv(measurer.MEASURERS, "3")
+    assert measurer.memory_share("cpu") == 0
+    assert measurer.memory_share("cuda") == int(measurer.SHARED * 80 * 2**30 / 3)
+
+
 def test_a_unit_is_claimed_once(tmp_path: Path) -> None:
     work = load("work")
     ledger = work.Ledger(tmp_path)
@@ -200,3 +208,8 @@ def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
     assert len((back / "one" / "done.txt").read_text().splitlines()) == 8
     assert (back / "another" / "done.txt").read_text() == "another main neox 12\n"
     assert (back / "checkpoints" / "one" / "neox" / "step-0000012" / "model.safetensors").is_file()
+    # Going on when everything is trained reads no text again: there is none to read any more.
+    (tmp_path / "w" / "corpus" / "a.txt").unlink()
+    work, run = load("work"), load("run")
+    run.prepare([work.read_study(plans[0])], tmp_path / "w", {"one": []})
+    assert not (tmp_path / "w" / "one" / "work" / "ids.npy").exists()

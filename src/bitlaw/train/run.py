@@ -48,7 +48,7 @@ def train(
     progress = progress or Progress()
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers} is not a number of processes. Give at least 1.")
-    if _complete(plan, folder):
+    if is_trained(plan, folder):
         return open_suite(folder)
     try:
         (folder / WORK).mkdir(parents=True, exist_ok=True)
@@ -98,8 +98,11 @@ def _check_plan(plan: TrainPlan, folder: Path) -> None:
         )
 
 
-def _complete(plan: TrainPlan, folder: Path) -> bool:
-    """Return whether the folder holds every checkpoint of this plan, so that nothing is written (it may be read-only)."""
+def is_trained(plan: TrainPlan, folder: Path) -> bool:
+    """Return whether the folder holds every checkpoint of this plan, so that nothing is written (it may be read-only).
+
+    Raises InputError for a folder that holds another plan.
+    """
     if not (folder / PLAN).is_file() or not (folder / MANIFEST).is_file():
         return False
     _check_plan(plan, folder)
