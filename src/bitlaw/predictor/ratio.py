@@ -57,10 +57,10 @@ def _damage(rows: Rows) -> Array:
 
 def _inputs(rows: Rows) -> Array:
     """Return what a share may depend on, [n, NAMES]; steepness: how much a dB changes the damage, as a share of it."""
-    need_curves(rows)
+    curves = need_curves(rows)
     start = nearest_db(rows)
     damage = _damage(rows)
-    knee = np.array([rows.curves[name].knee_db for name in rows.model.tolist()])  # type: ignore[union-attr]
+    knee = np.array([curves[name].knee_db for name in rows.model.tolist()])
     columns = {
         "nearest_shift": start - rows["sqnr_db"],
         "steepness": np.clip(-slope_at(rows, start) / damage, 0.0, 1.0),

@@ -14,13 +14,13 @@ shift is kept within those of the training rows, 1 dB more at most: few families
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from bitlaw.errors import InputError
-from bitlaw.predictor.curve import Array
+from bitlaw.predictor.curve import Array, Curve
 from bitlaw.predictor.rows import Rows
 
 RIDGE = 1.0  # a coefficient of 1 dB costs as much as a row that is off by its scale
@@ -126,14 +126,16 @@ def effective_db(state: Mapping[str, Any], rows: Rows) -> Array:
     return np.asarray(start + np.clip(shift, low - SLACK_DB, high + SLACK_DB), dtype=float)
 
 
-def need_curves(rows: Rows) -> None:
-    """Raise InputError, naming the models, unless every row has a landscape."""
-    missing = [name for name in rows.models if rows.curves.get(name) is None]
+def need_curves(rows: Rows) -> Mapping[str, Curve]:
+    """Return model -> landscape. Raises InputError, naming the models, unless every row has one."""
+    found = {name: curve for name, curve in rows.curves.items() if curve is not None}
+    missing = [name for name in rows.models if name not in found]
     if missing:
         raise InputError(
             f"No landscape along random directions for {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. Measure "
             "perturb_random probes (`bitlaw probe`), or use a predictor that needs none."
         )
+    return found
 
 
 def at(rows: Rows, snr_db: Array) -> Array:
@@ -146,11 +148,12 @@ def slope_at(rows: Rows, snr_db: Array) -> Array:
     return _each(rows, lambda curve, s: curve.slope(s), snr_db)
 
 
-def _each(rows: Rows, function: Any, values: Array) -> Array:
+def _each(rows: Rows, function: Callable[[Curve, Array], Array], values: Array) -> Array:
+    curves = need_curves(rows)
     found = np.full(len(rows), np.nan)
     for name in rows.models:
         mine = rows.model == name
-        found[mine] = function(rows.curves[name], values[mine])
+        found[mine] = function(curves[name], values[mine])
     return found
 
 

@@ -82,6 +82,7 @@ def advance(stream: Stream, step: Step, *, keep: bool, host: bool = False) -> St
 
 
 def _queue(device: torch.device) -> torch.cuda.Stream:
+    # torch declares no types for this constructor (its __new__ takes bare arguments), and there is no typed way to make one.
     queue: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return queue
 
