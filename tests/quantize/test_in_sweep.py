@@ -7,9 +7,10 @@ from bitlaw.catalog import METHODS
 from bitlaw.errors import InputError, NonFiniteError
 from bitlaw.formats import parse_format, quantize_groups
 from bitlaw.quantize import InputStatistics, make_variant
-from bitlaw.sweep import Decoder, engine, sweep
+from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.layers import collect, collect_through, input_groups, linear_layers
+from bitlaw.sweep.preparing import make_track, prepare
 from bitlaw.sweep.probes import Directions
 from bitlaw.sweep.track import read_weight
 from bitlaw.sweep.walk import walk_block
@@ -135,10 +136,10 @@ def test_nan_weight_fails_the_variant_by_layer_name(name: str) -> None:
     broken = all_layers(Decoder(model))[0]
     broken.module.weight.data[0, 0] = torch.inf
     decoder = Decoder(model)
-    track = engine._track(named(name))
+    track = make_track(named(name))
     hidden = [decoder.embed(CALIBRATION)]
     track.evaluation = track.calibration = hidden
-    engine._prepare(decoder, [track], None, 3, Directions(all_layers(decoder)))
+    prepare(decoder, [track], None, 3, Directions(all_layers(decoder)))
     walk_block(decoder, 0, [track], hidden, lambda: None)
     assert track.reason.startswith(f"{broken.name} holds NaN")
     assert track.evaluation == []

@@ -10,6 +10,7 @@ from bitlaw.quantize import make_variant
 from bitlaw.records import Variant
 from bitlaw.sweep import Decoder, engine, memory, sweep
 from bitlaw.sweep.memory import Fit, plan_memory
+from bitlaw.sweep.preparing import make_track
 from bitlaw.sweep.streams import HostStream, advance
 from tests.sweep.models import gpt_neox, windows
 
@@ -106,7 +107,7 @@ def test_too_little_for_one_variant_is_a_reason(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_budget_decides_how_many_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(gpt_neox())
-    tracks = [engine._track(v) for v in VARIANTS if not v.is_baseline]
+    tracks = [make_track(v) for v in VARIANTS if not v.is_baseline]
     monkeypatch.setattr(memory, "LOGITS_AT_ONCE", 1000)
     assert plan_memory(decoder, tracks, EVALUATION, CALIBRATION, 0) == Fit(variants=6, on_device=6)
     counts = [plan_memory(decoder, tracks, EVALUATION, CALIBRATION, kib * 1024).variants for kib in (1, 300, 450, 2000)]

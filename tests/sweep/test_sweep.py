@@ -16,6 +16,7 @@ from bitlaw.quantize.nearest import nearest
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep import Decoder, sweep
 from bitlaw.sweep.layers import input_groups, linear_layers
+from bitlaw.sweep.preparing import make_track
 from bitlaw.sweep.score import ranks_first
 from bitlaw.sweep.walk import walk_block
 from tests.sweep.models import FAMILIES, gpt_neox, llama, windows
@@ -197,7 +198,7 @@ def sweep_nan(model: nn.Module):
     with pytest.raises(NonFiniteError, match="16-bit model itself"):
         sweep(model, [make_variant("nearest", "int4_g16")], EVALUATION)
     decoder = Decoder(model)
-    track = engine._track(make_variant("nearest", "int4_g16"))
+    track = make_track(make_variant("nearest", "int4_g16"))
     track.evaluation = [decoder.embed(EVALUATION)]
     for index in range(len(decoder.blocks)):
         walk_block(decoder, index, [track], [], lambda: None)

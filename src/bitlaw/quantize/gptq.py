@@ -116,7 +116,7 @@ def _search_together(
 ) -> torch.Tensor:
     """Return the weight of the damping with the least output error, all of DAMPING_GRID solved side by side."""
     ranges = group_ranges(work.shape[1], format)
-    width = ranges[0][1] if options.order == "group_aware" else 0
+    width = order_width(options.order, ranges)
     factors: list[torch.Tensor] = []
     failure: HessianError | None = None
     for share in DAMPING_GRID:
@@ -140,6 +140,11 @@ def _search_together(
     return tried[finite.index(min(finite))]
 
 
+def order_width(order: str, ranges: list[tuple[int, int]]) -> int:
+    """Return the width of the groups that the order of columns keeps together; 0 where it keeps none."""
+    return ranges[0][1] if order == "group_aware" else 0
+
+
 def _solve_damped(
     work: torch.Tensor,
     inputs: InputStatistics,
@@ -150,7 +155,7 @@ def _solve_damped(
     alpha: float,
 ) -> torch.Tensor:
     ranges = group_ranges(work.shape[1], format)
-    width = ranges[0][1] if options.order == "group_aware" else 0
+    width = order_width(options.order, ranges)
     rule = "absolute" if options.damping_rule == "absolute" else "relative"
     factor = inputs.inverse_factor(damping, options.order, width=width, rule=rule)
     order = inputs.order(options.order, width)

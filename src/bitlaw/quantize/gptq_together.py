@@ -16,7 +16,7 @@ from bitlaw.errors import HessianError
 from bitlaw.formats import Format
 from bitlaw.formats.grouping import group_parameters
 from bitlaw.quantize.columns import Arrangement, arrange, group_ranges, solve_stacked, stackable
-from bitlaw.quantize.gptq import GptqOptions, gptq
+from bitlaw.quantize.gptq import GptqOptions, gptq, order_width
 from bitlaw.quantize.method import Method, WeightJob
 from bitlaw.quantize.statistics import InputStatistics, Statistics, require_inputs
 
@@ -60,15 +60,11 @@ def _kind(job: WeightJob, number: int, inputs: InputStatistics) -> Hashable:
     return (alike, tuple(ranges))
 
 
-def _order_width(order: str, ranges: list[tuple[int, int]]) -> int:
-    return ranges[0][1] if order == "group_aware" else 0
-
-
 def _arrangement(inputs: InputStatistics, order: str, ranges: list[tuple[int, int]]) -> Arrangement:
     """Return the arrangement of the columns, made once for each kind of group."""
     key = ("arrangement", order, tuple(ranges))
     made: Arrangement = inputs.derived(
-        key, lambda: arrange(inputs.order(order, _order_width(order, ranges)), order, ranges)
+        key, lambda: arrange(inputs.order(order, order_width(order, ranges)), order, ranges)
     )
     return made
 
@@ -97,7 +93,7 @@ def _solve(jobs: Sequence[WeightJob], inputs: InputStatistics) -> list[torch.Ten
     zero = torch.zeros((), device=first.weight.device)
     works = [torch.where(inputs.unused(), zero, job.weight) for job in jobs]
     ranges = group_ranges(first.weight.shape[1], first.format)
-    width = _order_width(options.order, ranges)
+    width = order_width(options.order, ranges)
     rule = "absolute" if options.damping_rule == "absolute" else "relative"
     factor = inputs.inverse_factor(options.damping, options.order, width=width, rule=rule)
     statics = [_static(work, job.format, options) for work, job in zip(works, jobs, strict=True)]

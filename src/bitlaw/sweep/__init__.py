@@ -5,7 +5,7 @@ layers.py        the linear layers of a block, which of them share an input, and
 activations.py   inputs of linear layers rounded on their way; kv_cache.py  keys and values, where attention stores them
 streams.py       hidden states of all windows, on the device or in pinned host memory; memory.py  how many fit
 score.py         nats, KL and agreement per window, summed
-track.py         one variant on its way; walk.py  one block; engine.py  the whole
+track.py         one variant on its way; preparing.py  before the walk; walk.py  one block; engine.py  the whole
 """
 
 from bitlaw.sweep.activations import parse_activations, reads_calibration

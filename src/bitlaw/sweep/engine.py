@@ -23,23 +23,19 @@ from functools import partial
 import torch
 from torch import nn
 
-from bitlaw.errors import InputError, MeasurementError, NonFiniteError
-from bitlaw.formats.grouping import bits_per_weight
-from bitlaw.quantize import WeightGradients, needs_calibration
-from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts, Method
+from bitlaw.errors import MeasurementError, NonFiniteError
 from bitlaw.records import Seen, Variant
 from bitlaw.suites.streamed import StreamedModel
-from bitlaw.sweep.activations import check_activations, has_static_scales, parse_activations
 from bitlaw.sweep.decoder import Decoder
-from bitlaw.sweep.gradients import collect_gradients
-from bitlaw.sweep.kv_cache import check_cache, parse_kv_cache
+from bitlaw.sweep.kv_cache import check_cache
 from bitlaw.sweep.layers import linear_layers
 from bitlaw.sweep.layout import take_apart
 from bitlaw.sweep.memory import LOGITS_AT_ONCE, plan_memory
+from bitlaw.sweep.preparing import check_layers, chunks_of, make_track, prepare, refuse_without_calibration
 from bitlaw.sweep.probes import Directions, Reuse, alike_together, differentiate
 from bitlaw.sweep.score import Tally, reference
 from bitlaw.sweep.streams import Stream, advance
-from bitlaw.sweep.track import Track, method_of
+from bitlaw.sweep.track import Track
 from bitlaw.sweep.walk import walk_block
 from bitlaw.sweep.whole_model import WholeModel, refuse_caches, walk_whole
 
@@ -85,17 +81,17 @@ def sweep(
     """
     decoder, why_whole = take_apart(model, evaluation[:1, :PROBE_TOKENS])
     directions = Directions([layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)])
-    tracks = alike_together([_track(v) for v in variants if not v.is_baseline])
+    tracks = alike_together([make_track(v) for v in variants if not v.is_baseline])
     if calibration is None:
-        _refuse_without_calibration(variants)
-    _prepare(decoder, tracks, calibration, batch_windows, directions)
-    _check_layers(decoder, tracks)
+        refuse_without_calibration(variants)
+    prepare(decoder, tracks, calibration, batch_windows, directions)
+    check_layers(decoder, tracks)
     if isinstance(decoder, WholeModel):
         warnings.warn(f"{type(decoder.model).__name__} is run as a whole, which is slower: {why_whole}", stacklevel=2)
         refuse_caches(decoder.model, tracks, why_whole)
     for name in dict.fromkeys(t.variant.kv_cache for t in tracks if t.cache is not None):
         check_cache(decoder, evaluation[:1, :2].to(decoder.device), name)
-    differentiate(decoder, tracks, directions, _chunks(evaluation, batch_windows, decoder.device))
+    differentiate(decoder, tracks, directions, chunks_of(evaluation, batch_windows, decoder.device))
     swept: dict[int, SweptVariant] = {}
     count = itertools.count(1)
     if isinstance(decoder, WholeModel):
@@ -156,8 +152,8 @@ def _run_whole(
         reuse.forget()
         directions.forget()
 
-    ids = [] if calibration is None else _chunks(calibration, batch_windows, decoder.device)
-    return walk_whole(decoder, tracks, _chunks(evaluation, batch_windows, decoder.device), ids, done, forget)
+    ids = [] if calibration is None else chunks_of(calibration, batch_windows, decoder.device)
+    return walk_whole(decoder, tracks, chunks_of(evaluation, batch_windows, decoder.device), ids, done, forget)
 
 
 @dataclass(frozen=True)
@@ -188,9 +184,9 @@ def _run_walks(
         try:
             tally = _walk(decoder, walk, evaluation, calibration, directions, done)
         except torch.OutOfMemoryError as error:
-            fresh = [_track(t.variant) for t in walk.tracks]
+            fresh = [make_track(t.variant) for t in walk.tracks]
             waiting = [*_smaller(walk, fresh, str(error)), *waiting]
-            _prepare(decoder, fresh, calibration, 1, directions)
+            prepare(decoder, fresh, calibration, 1, directions)
             for track, before in zip(fresh, walk.tracks, strict=True):
                 track.taylor = before.taylor
             continue  # what the failed walk held is free once its frames are gone
@@ -222,11 +218,11 @@ def _walk(
 ) -> Tally:
     """Take the variants of one walk through all blocks and score them; return the baseline's sums."""
     tracks = walk.tracks
-    chunks = _chunks(evaluation, walk.batch_windows, decoder.device)
+    chunks = chunks_of(evaluation, walk.batch_windows, decoder.device)
     base: Stream = [decoder.embed(ids) for ids in chunks]
     shared: Stream = []
     if calibration is not None and any(t.method.calibrated or t.static for t in tracks):
-        shared = [decoder.embed(ids) for ids in _chunks(calibration, walk.batch_windows, decoder.device)]
+        shared = [decoder.embed(ids) for ids in chunks_of(calibration, walk.batch_windows, decoder.device)]
     reuse = Reuse()
     for track in tracks:
         track.evaluation, track.calibration, track.reuse = base, shared, reuse
@@ -239,97 +235,6 @@ def _walk(
         reuse.forget()
         directions.forget()
     return _score(decoder, chunks, base, tracks)
-
-
-def _chunks(ids: torch.Tensor, windows: int, device: torch.device) -> list[torch.Tensor]:
-    on_device = ids.to(device)
-    return [on_device[start : start + windows] for start in range(0, len(ids), windows)]
-
-
-def _refuse_without_calibration(variants: Sequence[Variant]) -> None:
-    """Raise InputError naming what needs the calibration text that was not given."""
-    for variant in variants:
-        if needs_calibration(variant):
-            raise InputError(f"Method {variant.method!r} looks at layer inputs: give a calibration text.")
-        if has_static_scales(variant):
-            raise InputError(
-                f"activations={variant.activations} has static scales, from layer inputs: give a calibration text."
-            )
-
-
-def _track(variant: Variant) -> Track:
-    method = method_of(variant)
-    options = method.make_options(variant.options)
-    if method.inner is not None:
-        method, options = method.inner(options)
-    return Track(
-        variant,
-        method,
-        None if variant.method == "none" else method.find_format(variant.format),
-        options,
-        evaluation=[],
-        calibration=[],
-        activations=parse_activations(variant.activations),
-        cache=parse_kv_cache(variant.kv_cache),
-    )
-
-
-def _prepare(
-    decoder: Decoder,
-    tracks: Sequence[Track],
-    calibration: torch.Tensor | None,
-    batch_windows: int,
-    directions: Directions,
-) -> None:
-    """Give every track what it needs of the whole model: gradients, a direction, the choice between layers it makes."""
-    layers = [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
-    asked = [method_of(track.variant) for track in tracks]
-    options = [method.make_options(track.variant.options) for method, track in zip(asked, tracks, strict=True)]
-    needy = [GRADIENTS in method.needs(made) for method, made in zip(asked, options, strict=True)]
-    if decoder.streamed:
-        moving = [DIRECTION in method.needs(made) for method, made in zip(asked, options, strict=True)]
-        _refuse_whole_model(tracks, asked, [a or b for a, b in zip(needy, moving, strict=True)])
-    gradients: dict[str, WeightGradients] = {}
-    if calibration is not None and any(needy):
-        gradients = collect_gradients(decoder, layers, _chunks(calibration, batch_windows, decoder.device))
-    facts = [LayerFacts(name=n.name, weight=n.weight, gradients=gradients.get(n.name)) for n in layers]
-    for track, method, made, needs in zip(tracks, asked, options, needy, strict=True):
-        track.of_weights = gradients if needs else {}
-        if DIRECTION in method.needs(made):
-            track.of_weights = directions.of(made)
-            track.chosen = {layer.name: None for layer in layers if layer.name not in track.of_weights}
-        if method.choose is not None and track.format is not None:
-            track.chosen = dict(method.choose(facts, track.format, made))
-
-
-def _refuse_whole_model(tracks: Sequence[Track], asked: Sequence[Method], needy: Sequence[bool]) -> None:
-    """Raise InputError for a method that looks at all weights at once, of a model that is read block by block."""
-    for track, method, needs in zip(tracks, asked, needy, strict=True):
-        if needs or (method.choose is not None and track.format is not None):
-            raise InputError(
-                f"Method {method.name!r} looks at all layers of the model at once, and this model is read block by block. "
-                "Use --stream no (stream='no') on a machine that holds it, or leave the method out."
-            )
-
-
-def _check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:
-    """Raise InputError now, not after an hour, if a format cannot serve a layer, or there is none to serve."""
-    if not any(linear_layers(decoder, index) for index in range(len(decoder.blocks))):
-        for track in tracks:
-            if track.format is not None or track.activations is not None:
-                raise InputError(
-                    f"{track.variant.label} rounds linear layers, and there is none in the blocks of "
-                    f"{type(decoder.model).__name__}. Only kv_cache can be measured on it."
-                )
-    for index in range(len(decoder.blocks)):
-        layers = linear_layers(decoder, index)
-        for track in tracks:
-            if track.activations is not None:
-                check_activations(track.activations, layers)
-            for layer in layers:
-                format = track.chosen.get(layer.name, track.format)
-                if format is not None:
-                    bits_per_weight(layer.in_features, format, layer.name)
 
 
 def _score(decoder: Decoder, chunks: Sequence[torch.Tensor], base: Stream, tracks: Sequence[Track]) -> Tally:
