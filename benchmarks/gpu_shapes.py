@@ -20,7 +20,11 @@ def config(shape: str, layers: int = 0) -> Any:
         "pythia-6.9b": (4096, 32, 32),
         "pythia-12b": (5120, 36, 40),
     }
-    llama = {"llama-3-8b": (4096, 32, 32, 8, 14336), "llama-3-70b": (8192, 80, 64, 8, 28672)}
+    llama = {  # width, layers, heads, key-value heads, feed-forward, vocabulary
+        "llama-3-8b": (4096, 32, 32, 8, 14336, 128256),
+        "llama-3-70b": (8192, 80, 64, 8, 28672, 128256),
+        "llama-tiny": (128, 80, 4, 2, 256, 512),
+    }
     if shape in neox:
         width, depth, heads = neox[shape]
         return GPTNeoXConfig(
@@ -31,9 +35,9 @@ def config(shape: str, layers: int = 0) -> Any:
             intermediate_size=4 * width,
             max_position_embeddings=2048,
         )
-    width, depth, heads, groups, mlp = llama[shape]
+    width, depth, heads, groups, mlp, vocabulary = llama[shape]
     return LlamaConfig(
-        vocab_size=128256,
+        vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers or depth,
         num_attention_heads=heads,

@@ -2,7 +2,7 @@
 
     python benchmarks/larger_than_gpu.py write FOLDER --blocks 20             (1.7 GB a block, 4.2 GB of embedding and head)
     python benchmarks/larger_than_gpu.py sweep FOLDER --calibration 128 --evaluation 64
-    python benchmarks/larger_than_gpu.py write FOLDER --shape tiny --blocks 4; ... sweep FOLDER --device cpu --tokens 64
+    python benchmarks/larger_than_gpu.py write FOLDER --shape llama-tiny --blocks 4; ... sweep FOLDER --device cpu --tokens 64
 
 The second prints one JSON line: peak GPU memory, seconds in all and a block, bytes read, and the seconds that all 80 blocks
 would take, from the seconds of the blocks that are there. Variants: 4 bits, group 128, nearest and GPTQ, upstream quantized.
@@ -20,37 +20,24 @@ import transformers
 from safetensors.torch import save_file
 from transformers import LlamaConfig
 
+try:
+    from benchmarks import gpu_shapes as shapes
+except ImportError:  # run as a script
+    import gpu_shapes as shapes
+
 from bitlaw.quantize import make_variant
 from bitlaw.records import Variant
 from bitlaw.suites.streamed import StreamedModel
 from bitlaw.sweep import sweep
 
-SHAPES = {  # width, blocks, heads, key-value heads, feed-forward, vocabulary
-    "llama-70b": (8192, 80, 64, 8, 28672, 128256),
-    "tiny": (128, 80, 4, 2, 256, 512),
-}
-
-
-def config(shape: str, blocks: int) -> Any:
-    width, depth, heads, groups, mlp, vocabulary = SHAPES[shape]
-    return LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=blocks or depth,
-        num_attention_heads=heads,
-        num_key_value_heads=groups,
-        intermediate_size=mlp,
-        max_position_embeddings=8192,
-        tie_word_embeddings=False,
-        architectures=["LlamaForCausalLM"],
-        dtype="bfloat16",
-    )
+SHAPES = ("llama-3-70b", "llama-tiny")
 
 
 def write(folder: Path, shape: str, blocks: int, device: str) -> None:
     """Write the checkpoint, a file for what lies outside the blocks and one for each block."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = config(shape, blocks)
+    made = shapes.config(shape, blocks)
+    made.architectures, made.dtype = ["LlamaForCausalLM"], torch.bfloat16
     made.save_pretrained(folder)
     with torch.device("meta"):
         model: Any = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.bfloat16)
@@ -118,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("write", "sweep"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shape", choices=SHAPES, default="llama-70b")
+    parser.add_argument("--shape", choices=SHAPES, default="llama-3-70b")
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--calibration", type=int, default=128)

@@ -1,5 +1,7 @@
 """Every damping at once gives what the dampings give one by one."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -55,7 +57,10 @@ def test_a_hessian_that_no_damping_mends_is_an_error(monkeypatch: pytest.MonkeyP
 
 def test_it_serves_micro_blocks_on_a_gpu_only() -> None:
     ask = {"micro_block": 16, "scales": "dynamic", "drift": False}
-    weight = weights(4, 32, seed=1)
-    assert not damping_search.serves(weight, 8, **ask)
-    on_gpu = torch.empty(4, 32, device="meta")
-    assert not damping_search.serves(on_gpu, 8, **{**ask, "micro_block": 1})
+    on_gpu = SimpleNamespace(is_cuda=True, numel=lambda: 4 * 32)
+    assert damping_search.serves(on_gpu, 8, **ask)
+    assert not damping_search.serves(weights(4, 32, seed=1), 8, **ask)
+    for other in ({"micro_block": 1}, {"scales": "static"}, {"drift": True}):
+        assert not damping_search.serves(on_gpu, 8, **{**ask, **other})
+    large = SimpleNamespace(is_cuda=True, numel=lambda: damping_search.NUMBERS_AT_ONCE // 8 + 1)
+    assert not damping_search.serves(large, 8, **ask)
