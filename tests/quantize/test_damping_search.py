@@ -7,8 +7,9 @@ import torch
 
 from bitlaw.errors import HessianError
 from bitlaw.formats import parse_format
+from bitlaw.formats.grouping import group_parameters
 from bitlaw.quantize import InputStatistics, damping_search
-from bitlaw.quantize.gptq import GptqOptions, gptq
+from bitlaw.quantize.gptq import GptqOptions, gptq, solve
 from tests.quantize.toys import inputs, weights
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -44,6 +45,17 @@ def test_equals_one_damping_after_the_other(
     made = gptq(weight, seen, parse_format(name), options)
     assert asked
     assert float(((made - want).abs() < 1e-4).float().mean()) >= 0.995
+
+
+def test_parameters_chosen_by_the_caller_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, seen, grid = weights(8, 32, seed=5), statistics(32, "cpu"), parse_format("mxint4_k16")
+    wide = group_parameters(2.0 * weight, grid)
+    options = GptqOptions(damping_rule="search", micro_block=16)
+    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: False)
+    want = solve(weight, seen, grid, options, static=wide)
+    assert not torch.equal(want, gptq(weight, seen, grid, options))
+    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: True)
+    assert torch.equal(solve(weight, seen, grid, options, static=wide), want)
 
 
 def test_a_hessian_that_no_damping_mends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def solve(
     work = torch.where(inputs.unused(), torch.zeros((), device=weight.device), weight)
     if options.damping_rule != "search":
         return _solve_damped(work, inputs, format, options, options.damping, static, alpha)
-    if damping_search.serves(
+    if static is None and damping_search.serves(
         work, len(DAMPING_GRID), micro_block=options.micro_block, scales=options.scales, drift=alpha != 0.0
     ):
         return _search_together(work, weight, inputs, format, options)

@@ -53,12 +53,16 @@ def walk_block(
     largest: dict[str, torch.Tensor] = {}
     if any(t.static for t in running):
         largest, behind = largest_inputs(decoder, index, shared)
-    # In the first block every calibration stream is still the shared one, and so are its statistics.
-    sharing = [t for t in calibrated if t.calibration is shared or not t.own_calibration]
+    # In the first block every calibration stream is still the shared one, and so are its statistics. A sequential variant
+    # reads its own even there: its layers see the quantized ones before them.
+    alike = [
+        t
+        for t in calibrated
+        if (t.calibration is shared or not t.own_calibration) and t.options.within_block != "sequential"
+    ]
     together: dict[int, Weights] = {}
-    if sharing:
+    if alike:
         statistics, behind = collect_through(decoder, index, groups, shared)
-        alike = [t for t in sharing if t.options.within_block != "sequential"]
         together = _quantize_shared(alike, groups, statistics, read)
         del statistics
     elif any(t.pairs for t in calibrated) and not behind:
