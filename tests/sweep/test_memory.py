@@ -96,6 +96,25 @@ def test_memory_that_runs_out_halves_the_group_and_then_the_batch(
         assert numbers(got) == numbers(want)
 
 
+def test_what_failed_before_memory_ran_out_stays_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine.walk_block
+
+    def cramped(decoder, index, tracks, shared, done):
+        if len(tracks) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(decoder, index, tracks, shared, done)
+
+    def fail_first(decoder, tracks, directions, chunks):
+        tracks[0].reason = "its Taylor terms are not finite"
+
+    monkeypatch.setattr(engine, "walk_block", cramped)
+    monkeypatch.setattr(engine, "differentiate", fail_first)
+    got = plainly()
+    assert [(s.seen.state, s.seen.reason) for s in got if s.seen.state != "ok"] == [
+        ("failed", "its Taylor terms are not finite")
+    ]
+
+
 def test_too_little_for_one_variant_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")

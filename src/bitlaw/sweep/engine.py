@@ -188,7 +188,7 @@ def _run_walks(
             waiting = [*_smaller(walk, fresh, str(error)), *waiting]
             prepare(decoder, fresh, calibration, 1, directions)
             for track, before in zip(fresh, walk.tracks, strict=True):
-                track.taylor = before.taylor
+                track.taylor, track.reason = before.taylor, before.reason
             continue  # what the failed walk held is free once its frames are gone
         baseline = baseline or tally
         made.append(walk)
