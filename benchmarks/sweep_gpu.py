@@ -8,7 +8,9 @@
 window): what llm-compressor times as a quantization. `twelve`: 2, 3, 4, 8 bits x group 32, 64, 128, upstream full
 precision, evaluated on 1000 x 1024 tokens beside the baseline; the yardstick is transformers' own forward with its
 cross-entropy on the same windows. Random weights, bfloat16. --stages times each part with the GPU drained before and behind it, in a
-run of its own. `roofline` is operations over measured rates, summed over stages, by the measured time.
+run of its own. `roofline` is operations over measured rates, summed over stages, by the measured time. --compile runs the blocks
+through torch.compile; what that costs is told apart: the seconds that a first sweep of two blocks takes longer than a second, and the
+graphs that were made during the runs that are timed (none, if those of the two serve all).
 """
 
 import argparse
@@ -16,6 +18,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +34,7 @@ from bitlaw.quantize import make_variant
 from bitlaw.quantize.statistics import InputStatistics
 from bitlaw.records import Variant
 from bitlaw.sweep import Decoder, SweptVariant, sweep
+from bitlaw.sweep.compiled import CompiledBlocks
 from bitlaw.sweep.score import Tally
 
 CALIBRATION = (128, 2048)
@@ -78,6 +82,8 @@ def watch_all() -> Stages:
     stages.watch(together, "solve_stacked", "columns")
     stages.watch(columns, "solve_on_gpu", "columns")
     stages.watch(Decoder, "run_block", "blocks")
+    stages.watch(CompiledBlocks, "run", "blocks")
+    stages.watch(CompiledBlocks, "inputs", "blocks")
     stages.watch(Decoder, "head", "head")
     stages.watch(Tally, "add", "score")
     return stages
@@ -120,10 +126,23 @@ def bare_seconds(model: nn.Module, ids: torch.Tensor, batch: int) -> float:
     return shapes.seconds(work)
 
 
-def warm_up(shape: str, variants: Sequence[Variant], evaluation: torch.Tensor, calibration: torch.Tensor) -> float:
-    """Return the seconds of a sweep of one block and few windows: what compiling the kernels costs, mostly."""
-    model = shapes.random_model(shape, layers=1)
-    return shapes.seconds(lambda: sweep(model, variants, evaluation[:2], calibration[:8]))
+def warm_up(
+    shape: str,
+    variants: Sequence[Variant],
+    evaluation: torch.Tensor,
+    calibration: torch.Tensor,
+    batch: int,
+    compile: str,
+) -> float:
+    """Return the seconds of a sweep of two blocks and one batch of windows: what compiling costs, mostly, the first time."""
+    model = shapes.random_model(shape, layers=2)  # what is done only in the first block, and only in later ones
+    texts = evaluation[:batch], calibration[:batch]
+    return shapes.seconds(lambda: sweep(model, variants, *texts, batch_windows=batch, compile=compile))
+
+
+def graphs_made() -> int:
+    """Return how many graphs torch.compile has made in this process."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
 def main() -> None:
@@ -135,6 +154,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=0, help="so many blocks of the shape (default: all)")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--stages", action="store_true")
+    parser.add_argument("--compile", default="no", choices=("auto", "yes", "no"))
     parser.add_argument("--out", default="")
     given = parser.parse_args()
     ceilings = shapes.ceilings()
@@ -168,17 +188,24 @@ def main() -> None:
         "ceilings": ceilings,
         "gpu": shapes.environment(),
     }
-    result["warm_up"] = warm_up(given.shape, variants, evaluation, calibration)
-    print(f"one block, few windows, kernels compiled: {result['warm_up']:.1f} s", flush=True)
+    warm = partial(warm_up, given.shape, variants, evaluation, calibration, given.batch)
+    result["warm_up"] = warm("no")
+    print(f"two blocks, one batch, kernels compiled: {result['warm_up']:.1f} s", flush=True)
+    if given.compile != "no":
+        first, second = warm("yes"), warm("yes")
+        result["compile_seconds"], result["graphs"] = first - second, graphs_made()
+        print(f"blocks compiled: {first - second:.1f} s, {result['graphs']} graphs", flush=True)
     if given.what != "one":
         bare_seconds(model, evaluation[: given.batch], given.batch)
         result["bare"] = bare_seconds(model, evaluation, given.batch)
         print(f"bare evaluation forward: {result['bare']:.2f} s", flush=True)
 
     def swept() -> Sequence[SweptVariant]:
-        return sweep(model, [Variant(), *variants], evaluation, calibration, batch_windows=given.batch)
+        every = [Variant(), *variants]
+        return sweep(model, every, evaluation, calibration, batch_windows=given.batch, compile=given.compile)
 
     runs = []
+    graphs = graphs_made()
     torch.cuda.reset_peak_memory_stats()
     for _ in range(given.repeats):
         torch.cuda.synchronize()
@@ -188,8 +215,17 @@ def main() -> None:
         runs.append(time.perf_counter() - started)
         result["states"] = sorted({s.seen.state for s in done})
         result["notes"] = sorted({s.notes for s in done})
-        print(f"sweep: {runs[-1]:.2f} s, states {result['states']}, notes {result['notes']}", flush=True)
+        result["compiled"] = all(s.compiled for s in done)
+        result["qid"] = [
+            (s.seen.nats - done[0].seen.nats) / s.seen.tokens_scored for s in done[1:] if s.seen.tokens_scored
+        ]
+        said = f"states {result['states']}, compiled {result['compiled']}, notes {result['notes']}"
+        print(f"sweep: {runs[-1]:.2f} s, {said}", flush=True)
     result["sweep"] = min(runs)
+    result["graphs_while_timed"] = graphs_made() - graphs
+    print(
+        f"graphs made in the runs timed: {result['graphs_while_timed']}; first QiD {result['qid'][:3]} nats", flush=True
+    )
     result["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
     result["roofline_seconds"] = roof
     result["share_of_roofline"] = sum(roof.values()) / result["sweep"]
@@ -202,9 +238,7 @@ def main() -> None:
         )
     if given.stages:
         stages = watch_all()
-        staged = shapes.seconds(
-            lambda: sweep(model, [Variant(), *variants], evaluation, calibration, batch_windows=given.batch)
-        )
+        staged = shapes.seconds(swept)
         stages.stop()
         result["staged_total"] = staged
         result["stages"] = {**stages.seconds, "rest": staged - sum(stages.seconds.values())}

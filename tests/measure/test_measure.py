@@ -20,6 +20,7 @@ from bitlaw.quantize.nearest import nearest
 from bitlaw.store import open_store
 from bitlaw.suites import open_suite
 from bitlaw.sweep import Decoder
+from bitlaw.sweep.compiled import CompiledBlocks
 from bitlaw.sweep.layers import linear_layers
 from bitlaw.text import open_text, token_windows
 
@@ -237,3 +238,18 @@ def test_bad_input(suite_folder: Path, tmp_path: Path) -> None:
         measure(suite_folder, plan_for(suite_folder, evaluation=str(short)), tmp_path / "s.db")
     with pytest.raises(InputError, match="No plan 'tinny'"):
         read_plan("tinny")
+
+
+def test_a_plan_says_whether_blocks_are_compiled(
+    suite_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CompiledBlocks, "run", lambda _, block, hidden, arguments, keywords: block(hidden, **keywords))
+    kernels = {}
+    for how in ("auto", "yes"):
+        plan = plan_for(suite_folder, methods=["nearest"], compile=how)
+        measure(suite_folder, plan, tmp_path / f"{how}.db", workers=1)
+        with open_store(tmp_path / f"{how}.db") as store:
+            kernels[how] = {m.made.kernel for m in store.read()}
+    assert kernels == {"auto": {"torch"}, "yes": {"torch compiled"}}
+    with pytest.raises(InputError, match="compile='often' is not known"):
+        plan_for(suite_folder, compile="often")

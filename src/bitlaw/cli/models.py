@@ -194,12 +194,17 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", default="auto", choices=("auto", "yes", "no"),
         help="read each model block by block (auto: where its weights take over half of the free memory)",
     )  # fmt: skip
+    parser.add_argument(
+        "--compile", choices=("auto", "yes", "no"),
+        help="run blocks through torch.compile (default: auto, on a GPU where the work is worth the wait)",
+    )  # fmt: skip
     add_device(parser)
     add_progress(parser)
 
 
 PLAN_FLAGS = (
     "evaluation", "evaluation_windows", "calibration", "calibration_windows", "calibration_seed", "window_tokens",
+    "compile",
 )  # fmt: skip
 
 

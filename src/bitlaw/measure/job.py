@@ -40,6 +40,7 @@ class Job:
     dtype: str
     stream: str = "auto"
     memory: int = 0
+    compile: str = "auto"
 
     @property
     def name(self) -> str:
@@ -101,19 +102,18 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
                     _ids(job.calibration.ids),
                     batch_windows=job.batch_windows,
                     memory=job.memory,
+                    compile=job.compile,
                     watch=lambda done, total: report(done=done, total=total, note=note),
                 )
             seen = {id(s.variant): s for s in swept}
-            whole = any(s.whole_model for s in swept)
         except MeasurementError as error:
-            whole = False
             failed = Seen(state="failed", reason=str(error))
             seen = {id(v): SweptVariant(variant=v, seen=failed, seconds=0.0) for v in job.variants}
     finally:
         job.checkpoint.release()
         torch.set_num_threads(threads)
     shared = (time.perf_counter() - started - sum(s.seconds for s in seen.values())) / len(job.variants)
-    return [_measurement(job, seen[id(variant)], shared, whole) for variant in job.variants]
+    return [_measurement(job, seen[id(variant)], shared) for variant in job.variants]
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _ids(ids: NDArray[np.int32]) -> torch.Tensor:
     return torch.from_numpy(ids.astype(np.int64))
 
 
-def _measurement(job: Job, swept: SweptVariant, shared: float, whole: bool) -> Measurement:
+def _measurement(job: Job, swept: SweptVariant, shared: float) -> Measurement:
     seen = swept.seen
     if seen.state == "ok":
         fields = {**vars(seen), "bytes_scored": int(job.evaluation.bytes_scored.sum())}
@@ -150,12 +150,18 @@ def _measurement(job: Job, swept: SweptVariant, shared: float, whole: bool) -> M
         transformers_version=version("transformers"),
         device=device_name(job.device),
         dtype=job.dtype,
-        kernel=("triton" if available(torch.device(job.device)) else "torch") + " whole-model" * whole,
+        kernel=_kernel(job, swept),
         seconds=swept.seconds + shared,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         notes=swept.notes,
     )
     return Measurement(asked=job.asked(swept.variant), seen=seen, made=made)
+
+
+def _kernel(job: Job, swept: SweptVariant) -> str:
+    """Return what computed: `torch` or `triton`, and `compiled` or `whole-model` where blocks were run in that way."""
+    kernel = "triton" if available(torch.device(job.device)) else "torch"
+    return kernel + " compiled" * swept.compiled + " whole-model" * bool(swept.whole_model)
 
 
 def device_name(device: str) -> str:

@@ -39,7 +39,7 @@ from bitlaw.measure.expanding import expand
 from bitlaw.quantize import make_variant
 from bitlaw.quantize.scalars import scalar
 from bitlaw.records import Scalar, Variant
-from bitlaw.sweep import parse_activations, parse_kv_cache
+from bitlaw.sweep import check_compile, parse_activations, parse_kv_cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class MeasurePlan:
     evaluation_windows        how many windows are scored; 0 means all there are
     window_tokens             tokens of a window; 0 means the suite's own training length
     batch_windows             windows fed at once; changes speed and memory, not results beyond rounding
+    compile                   blocks through torch.compile: auto, yes or no; changes speed, not results beyond rounding
     """
 
     variants: tuple[Variant, ...]
@@ -60,9 +61,11 @@ class MeasurePlan:
     calibration_seed: int = 0
     window_tokens: int = 0
     batch_windows: int = 32
+    compile: str = "auto"
     duplicates: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        check_compile(self.compile)
         if all(v.is_baseline for v in self.variants):
             raise InputError("The plan names no quantized variant. Give methods and bits, or variants.")
         for name, least in (

@@ -124,6 +124,7 @@ def _measure(
             dtype=dtype,
             stream=stream,
             memory=memory,
+            compile=plan.compile,
         )
         missing = tuple(v for v in plan.variants if everything.asked(v).key not in held)
         summary.skipped += len(plan.variants) - len(missing)

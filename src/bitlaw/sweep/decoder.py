@@ -10,7 +10,7 @@ table of names, and the arithmetic is transformers' own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 
 from bitlaw.errors import CheckpointError, InputError
 from bitlaw.suites.streamed import StreamedModel
+from bitlaw.sweep.compiled import CompiledBlocks, Inputs
 from bitlaw.sweep.residency import Residency
 
 CACHE_KEYWORDS = ("past_key_values", "layer_past", "past_key_value")
@@ -78,6 +79,8 @@ class Decoder:
         self._chained: dict[tuple[int, ...], bool] = {}
         self.kept: frozenset[int] = frozenset()
         """Modules, by id, whose weights are never quantized though they are in a block."""
+        self.compiled: CompiledBlocks | None = None
+        """What runs blocks where no hook need see inside; None runs them eagerly."""
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +140,7 @@ class Decoder:
 
     @torch.no_grad()
     def run_block(self, index: int, hidden: torch.Tensor, cache: object | None = None) -> torch.Tensor:
-        """Run one block. hidden [B, T, H] -> [B, T, H]; windows of this shape must have been embedded before.
+        """Run one block eagerly. hidden [B, T, H] -> [B, T, H]; windows of this shape must have been embedded before.
 
         cache: what attention hands keys and values to (`update(keys, values, ...)`) and reads them back from.
         """
@@ -147,6 +150,31 @@ class Decoder:
         output = self.blocks[index](hidden, *call.arguments, **call.keywords)
         result: torch.Tensor = output[0] if isinstance(output, tuple | list) else output
         return result
+
+    @torch.no_grad()
+    def move(self, index: int, hidden: torch.Tensor, cache: object | None = None) -> torch.Tensor:
+        """As `run_block`, compiled where the sweep compiles: then hooks on the block's layers are not called."""
+        if self.compiled is None:
+            return self.run_block(index, hidden, cache)
+        assert cache is None, "a sweep that rounds a cache is not compiled"
+        call = self._calls[tuple(hidden.shape[:2])][index]
+        return self.compiled.run(self.blocks[index], hidden, call.arguments, call.keywords)
+
+    @torch.no_grad()
+    def layer_inputs(
+        self, index: int, names: Sequence[str], hidden: torch.Tensor, *, through: bool
+    ) -> tuple[Inputs, torch.Tensor | None]:
+        """Return what layers of a block read, compiled; names are qualified, in the order of the calls.
+
+        hidden [B, T, H] -> by name [..., in], and with `through` what the block makes [B, T, H], else None.
+        """
+        assert self.compiled is not None
+        call, prefix = self._calls[tuple(hidden.shape[:2])][index], f"{self.block_name(index)}."
+        inside = [name.removeprefix(prefix) for name in names]
+        found, behind = self.compiled.inputs(
+            self.blocks[index], inside, hidden, call.arguments, call.keywords, through=through
+        )
+        return {f"{prefix}{name}": inputs for name, inputs in found.items()}, behind
 
     def _with_cache(self, index: int, call: BlockCall, cache: object) -> BlockCall:
         """Return the call with the cache where this family's block takes it. Raises InputError if it takes none."""

@@ -17,7 +17,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -26,12 +26,20 @@ from torch import nn
 from bitlaw.errors import MeasurementError, NonFiniteError
 from bitlaw.records import Seen, Variant
 from bitlaw.suites.streamed import StreamedModel
+from bitlaw.sweep.compiled import CompileError, check_compile
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.kv_cache import check_cache
 from bitlaw.sweep.layers import linear_layers
 from bitlaw.sweep.layout import take_apart
 from bitlaw.sweep.memory import LOGITS_AT_ONCE, plan_memory
-from bitlaw.sweep.preparing import check_layers, chunks_of, make_track, prepare, refuse_without_calibration
+from bitlaw.sweep.preparing import (
+    check_layers,
+    choose_compile,
+    chunks_of,
+    make_track,
+    prepare,
+    refuse_without_calibration,
+)
 from bitlaw.sweep.probes import Directions, Reuse, alike_together, differentiate
 from bitlaw.sweep.score import Tally, reference
 from bitlaw.sweep.streams import Stream, advance
@@ -49,6 +57,7 @@ class SweptVariant:
 
     notes: what the walk met on its way, such as memory that ran out and smaller groups; empty if nothing.
     whole_model: why the model was run as a whole instead of block by block; empty for all families that are known.
+    compiled: whether blocks were run through torch.compile (compiled.py); then those of all variants and of the baseline were.
     """
 
     variant: Variant
@@ -56,6 +65,7 @@ class SweptVariant:
     seconds: float
     notes: str = ""
     whole_model: str = ""
+    compiled: bool = False
 
 
 @torch.no_grad()
@@ -67,6 +77,7 @@ def sweep(
     *,
     batch_windows: int = 16,
     memory: int = 0,
+    compile: str = "auto",
     watch: Watch = lambda done, total: None,
 ) -> list[SweptVariant]:
     """Measure all variants of a model in one walk over its blocks, or in a few where memory does not hold all streams.
@@ -75,10 +86,13 @@ def sweep(
     The variant `none` may be among the variants: it is the 16-bit baseline. Results come in the order asked.
     memory: bytes on the device that streams and work may take; 0 is what is free. When a GPU's memory runs out all the
     same, the variants of the walk are halved, and at last the windows of a batch; the results say so in their notes.
+    compile: run the blocks through torch.compile, `yes` or `no`; `auto` does on a GPU where the work is worth the wait. Where
+    it cannot be done the blocks are run eagerly, and with `yes` the notes say why.
     A model that is not a chain of blocks is run as a whole for every variant, with a warning.
     Raises InputError for a variant that cannot serve this model's layers, before any work; NonFiniteError if the
     baseline's own loss is not finite. The model is unchanged afterwards.
     """
+    check_compile(compile)
     decoder, why_whole = take_apart(model, evaluation[:1, :PROBE_TOKENS])
     directions = Directions([layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)])
     tracks = alike_together([make_track(v) for v in variants if not v.is_baseline])
@@ -92,6 +106,7 @@ def sweep(
     for name in dict.fromkeys(t.variant.kv_cache for t in tracks if t.cache is not None):
         check_cache(decoder, evaluation[:1, :2].to(decoder.device), name)
     differentiate(decoder, tracks, directions, chunks_of(evaluation, batch_windows, decoder.device))
+    notes = choose_compile(compile, decoder, tracks, evaluation, calibration)
     swept: dict[int, SweptVariant] = {}
     count = itertools.count(1)
     if isinstance(decoder, WholeModel):
@@ -99,11 +114,11 @@ def sweep(
         baseline = _run_whole(
             decoder, tracks, evaluation, calibration, batch_windows, directions, lambda: watch(next(count), steps)
         )
-        walks = [Walk(tracks, batch_windows)]
+        walks = [Walk(tracks, batch_windows, notes)]
     else:
         fit = plan_memory(decoder, tracks, evaluation, calibration, memory)
-        waiting = [Walk(tracks[i : i + fit.variants], batch_windows) for i in range(0, len(tracks), fit.variants)]
-        waiting = waiting or [Walk([], batch_windows)]
+        starts = range(0, max(len(tracks), 1), fit.variants)
+        waiting = [Walk(tracks[i : i + fit.variants], batch_windows, notes) for i in starts]
         steps = len(decoder.blocks) * (len(tracks) + len(waiting)) + 1
         baseline, walks = _run_walks(
             decoder,
@@ -123,11 +138,17 @@ def sweep(
                 seconds=track.seconds,
                 notes=walk.notes,
                 whole_model=why_whole,
+                compiled=decoder.compiled is not None,
             )
-    none = Seen(**asdict(baseline), bits_per_weight=16.0, weight_norm=directions.weight_norm())
-    return [
-        swept.get(id(v)) or SweptVariant(variant=v, seen=none, seconds=0.0, whole_model=why_whole) for v in variants
-    ]
+    none = SweptVariant(
+        variant=Variant(),
+        seen=Seen(**asdict(baseline), bits_per_weight=16.0, weight_norm=directions.weight_norm()),
+        seconds=0.0,
+        notes=walks[0].notes,
+        whole_model=why_whole,
+        compiled=decoder.compiled is not None,
+    )
+    return [swept.get(id(v)) or replace(none, variant=v) for v in variants]
 
 
 PROBE_TOKENS = 8
@@ -184,28 +205,49 @@ def _run_walks(
         try:
             tally = _walk(decoder, walk, evaluation, calibration, directions, done)
         except torch.OutOfMemoryError as error:
-            fresh = [make_track(t.variant) for t in walk.tracks]
-            waiting = [*_smaller(walk, fresh, str(error)), *waiting]
-            prepare(decoder, fresh, calibration, 1, directions)
-            for track, before in zip(fresh, walk.tracks, strict=True):
-                track.taylor, track.reason = before.taylor, before.reason
-            continue  # what the failed walk held is free once its frames are gone
-        baseline = baseline or tally
-        made.append(walk)
+            waiting = [*_smaller(walk, str(error)), *waiting]
+        except (
+            CompileError
+        ) as error:  # all of it eagerly, so that every variant meets the baseline of its own arithmetic
+            decoder.compiled = None
+            notes = f"not compiled: {error}"
+            waiting = [replace(w, notes=_joined(w.notes, notes)) for w in (*made, walk, *waiting)]
+            made, baseline = [], None
+        else:
+            baseline = baseline or tally
+            made.append(walk)
+            continue
+        # What the failed walk held is free once its frames are gone.
+        waiting = [_anew(decoder, w, calibration, directions) for w in waiting]
     assert baseline is not None
     return baseline, made
 
 
-def _smaller(walk: Walk, fresh: list[Track], error: str) -> list[Walk]:
+def _anew(decoder: Decoder, walk: Walk, calibration: torch.Tensor | None, directions: Directions) -> Walk:
+    """Return the walk with its variants at their beginning; one that has failed stays so."""
+    fresh = [make_track(t.variant) for t in walk.tracks]
+    prepare(decoder, fresh, calibration, 1, directions)
+    for track, before in zip(fresh, walk.tracks, strict=True):
+        track.taylor, track.reason = before.taylor, before.reason
+    return replace(walk, tracks=fresh)
+
+
+def _smaller(walk: Walk, error: str) -> list[Walk]:
     """Return walks that need less memory: half of the variants each, or half of a batch. Raises MeasurementError if none."""
-    met = f"{len(fresh)} variants in batches of {walk.batch_windows} windows did not fit into the device's memory"
-    notes = f"{walk.notes}; {met}" if walk.notes else met
-    if len(fresh) > 1:
-        half = (len(fresh) + 1) // 2
-        return [Walk(fresh[:half], walk.batch_windows, notes), Walk(fresh[half:], walk.batch_windows, notes)]
+    count = len(walk.tracks)
+    notes = _joined(
+        walk.notes, f"{count} variants in batches of {walk.batch_windows} windows did not fit into the device's memory"
+    )
+    if count > 1:
+        half = (count + 1) // 2
+        return [replace(walk, tracks=part, notes=notes) for part in (walk.tracks[:half], walk.tracks[half:])]
     if walk.batch_windows > 1:
-        return [Walk(fresh, walk.batch_windows // 2, notes)]
+        return [replace(walk, batch_windows=walk.batch_windows // 2, notes=notes)]
     raise MeasurementError(f"one variant and one window a batch do not fit into the device's memory: {error}")
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _walk(
@@ -229,7 +271,7 @@ def _walk(
     for index in range(len(decoder.blocks)):
         with decoder.block(index):
             shared = walk_block(decoder, index, tracks, shared, done)
-            base = advance(base, partial(decoder.run_block, index), keep=False)
+            base = advance(base, partial(decoder.move, index), keep=False)
             directions.read(linear_layers(decoder, index))
         done()
         reuse.forget()

@@ -63,7 +63,7 @@ class LinearLayer:
 
     def to_stored(self, weight: torch.Tensor) -> torch.Tensor:
         """Return a weight [out, in] in the module's layout; of a stacked layer, its own part of that."""
-        return weight.T.contiguous() if self.transposed else weight
+        return (weight.T if self.transposed else weight).contiguous()  # a compiled block has been told its layout
 
     def from_stored(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return something in the parameter's layout, such as its gradient, as [out, in]."""
@@ -157,16 +157,14 @@ def collect(
     this run. full_precision: the 16-bit network's stream at this depth, whose inputs (with the block's own weights) are
     counted beside the stream's as drift.
     """
-    counted = _Counted(decoder, groups)
+    counted = _Counted(decoder, index, groups)
     beside: dict[str, torch.Tensor] = {}
     truth = iter(full_precision) if full_precision is not None else None
     for hidden in stream:
         if truth is not None:
-            with watched(counted.firsts, counted.into(beside)), suppress(_Enough):
-                decoder.run_block(index, next(truth))
-        changed = replaced_weights(linear_layers(decoder, index), weights or {})
-        with changed, watched(counted.firsts, counted.note(beside)), suppress(_Enough):
-            decoder.run_block(index, hidden)
+            counted.read(next(truth), lambda layer, inputs: beside.update({layer.name: inputs}))
+        with replaced_weights(linear_layers(decoder, index), weights or {}):
+            counted.read(hidden, counted.note(beside))
     return counted.statistics
 
 
@@ -174,42 +172,61 @@ def collect_through(
     decoder: Decoder, index: int, groups: Sequence[Sequence[LinearLayer]], stream: Stream
 ) -> tuple[list[InputStatistics], Stream]:
     """Run a block on a calibration stream; return the statistics of each group's input and the stream behind the block."""
-    counted = _Counted(decoder, groups)
-    with watched(counted.firsts, counted.note({}, stop=False)):
-        behind = advance(stream, lambda hidden: decoder.run_block(index, hidden), keep=True)
+    counted = _Counted(decoder, index, groups)
+    note = counted.note({})
+    behind = advance(stream, lambda hidden: counted.read_through(hidden, note), keep=True)
     return counted.statistics, behind
 
 
 class _Counted:
-    """The statistics of each group, counted at the group's first layer."""
+    """The statistics of each group of a block, counted at the group's first layer."""
 
-    def __init__(self, decoder: Decoder, groups: Sequence[Sequence[LinearLayer]]) -> None:
-        self.firsts = [group[0] for group in groups]
-        self.statistics = [InputStatistics(layer.in_features, decoder.device) for layer in self.firsts]
-        self._of_layer = {layer.name: s for layer, s in zip(self.firsts, self.statistics, strict=True)}
+    def __init__(self, decoder: Decoder, index: int, groups: Sequence[Sequence[LinearLayer]]) -> None:
+        self._decoder, self._index = decoder, index
+        self._firsts = [group[0] for group in groups]
+        self.statistics = [InputStatistics(layer.in_features, decoder.device) for layer in self._firsts]
+        self._of_layer = {layer.name: s for layer, s in zip(self._firsts, self.statistics, strict=True)}
         # Which expert reads last differs from chunk to chunk.
         self._ordered = all(layer.expert is None for group in groups for layer in group)
 
-    def note(self, beside: Mapping[str, torch.Tensor], *, stop: bool = True) -> Note:
-        """Return a hook that counts an input, with what `beside` holds of it, and ends the block behind the last."""
+    def note(self, beside: Mapping[str, torch.Tensor]) -> Note:
+        """Return what counts an input, with what `beside` holds of it."""
 
         def act(layer: LinearLayer, inputs: torch.Tensor) -> None:
             # An expert's tokens in the 16-bit network are others, so nothing stands beside its inputs.
             self._of_layer[layer.name].add(inputs, None if layer.expert is not None else beside.get(layer.name))
-            if stop and self._ordered and layer is self.firsts[-1]:
-                raise _Enough
 
         return act
 
-    def into(self, beside: dict[str, torch.Tensor]) -> Note:
-        """Return a hook that keeps an input in `beside`, and ends the block behind the last."""
+    def read(self, hidden: torch.Tensor, note: Note) -> None:
+        """Run the block as far as the last wanted input, and call `note` with each."""
+        if self._decoder.compiled is not None:
+            self._compiled(hidden, note, through=False)
+            return
 
         def act(layer: LinearLayer, inputs: torch.Tensor) -> None:
-            beside[layer.name] = inputs
-            if self._ordered and layer is self.firsts[-1]:
+            note(layer, inputs)
+            if self._ordered and layer is self._firsts[-1]:
                 raise _Enough
 
-        return act
+        with watched(self._firsts, act), suppress(_Enough):
+            self._decoder.run_block(self._index, hidden)
+
+    def read_through(self, hidden: torch.Tensor, note: Note) -> torch.Tensor:
+        """Run the block, call `note` with each wanted input, and return what it makes. hidden [B, T, H] -> [B, T, H]."""
+        if self._decoder.compiled is not None:
+            behind = self._compiled(hidden, note, through=True)
+            assert behind is not None
+            return behind
+        with watched(self._firsts, note):
+            return self._decoder.run_block(self._index, hidden)
+
+    def _compiled(self, hidden: torch.Tensor, note: Note, *, through: bool) -> torch.Tensor | None:
+        names = [layer.name for layer in self._firsts]
+        inputs, behind = self._decoder.layer_inputs(self._index, names, hidden, through=through)
+        for layer in self._firsts:
+            note(layer, inputs.pop(layer.name))
+        return behind
 
 
 @contextmanager

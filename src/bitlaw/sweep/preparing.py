@@ -12,12 +12,14 @@ from bitlaw.quantize import WeightGradients, needs_calibration
 from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts, Method
 from bitlaw.records import Variant
 from bitlaw.sweep.activations import check_activations, has_static_scales, parse_activations
+from bitlaw.sweep.compiled import WORTH_OPERATIONS, CompiledBlocks, forward_operations
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.kv_cache import parse_kv_cache
-from bitlaw.sweep.layers import linear_layers
+from bitlaw.sweep.layers import LinearLayer, linear_layers
 from bitlaw.sweep.probes import Directions
 from bitlaw.sweep.track import Track, method_of
+from bitlaw.sweep.whole_model import WholeModel
 
 
 def chunks_of(ids: torch.Tensor, windows: int, device: torch.device) -> list[torch.Tensor]:
@@ -111,3 +113,43 @@ def check_layers(decoder: Decoder, tracks: Sequence[Track]) -> None:
                 format = track.chosen.get(layer.name, track.format)
                 if format is not None:
                     bits_per_weight(layer.in_features, format, layer.name)
+
+
+def choose_compile(
+    how: str, decoder: Decoder, tracks: Sequence[Track], evaluation: torch.Tensor, calibration: torch.Tensor | None
+) -> str:
+    """Have the decoder compile its blocks, or not: `yes`, `no`, or `auto`, by the work. evaluation, calibration: ids [windows, T].
+
+    Returns why they are not compiled though `yes` was said, else nothing.
+    """
+    decoder.compiled = None
+    if how == "no":
+        return ""
+    layers = [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
+    hindrance = _hindrance(decoder, tracks, layers)
+    if how == "auto":
+        work = forward_operations(
+            sum(layer.in_features * layer.out_features for layer in layers),
+            evaluation=evaluation.numel(),
+            calibration=calibration.numel()
+            if calibration is not None and any(t.method.calibrated for t in tracks)
+            else 0,
+            variants=len(tracks),
+            own=sum(t.own_calibration for t in tracks),
+        )
+        if hindrance or decoder.device.type != "cuda" or work < WORTH_OPERATIONS:
+            return ""
+    if hindrance:
+        return f"not compiled: {hindrance}"
+    decoder.compiled = CompiledBlocks()
+    return ""
+
+
+def _hindrance(decoder: Decoder, tracks: Sequence[Track], layers: Sequence[LinearLayer]) -> str:
+    """Return why the blocks cannot be compiled, else nothing."""
+    if isinstance(decoder, WholeModel):
+        return "the model is run as a whole"
+    if any(layer.expert is not None for layer in layers):
+        return "experts read as many tokens as are routed to them"
+    rounding = [t.variant.label for t in tracks if t.activations is not None or t.cache is not None]
+    return f"{rounding[0]} rounds between layers, and all variants share one arithmetic" if rounding else ""

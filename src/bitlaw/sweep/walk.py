@@ -62,11 +62,16 @@ def walk_block(
     ]
     together: dict[int, Weights] = {}
     if alike:
-        statistics, behind = collect_through(decoder, index, groups, shared)
+        if behind or all(
+            t.own_calibration and not t.pairs for t in calibrated
+        ):  # nobody reads the shared stream further on
+            statistics = collect(decoder, index, groups, shared)
+        else:
+            statistics, behind = collect_through(decoder, index, groups, shared)
         together = _quantize_shared(alike, groups, statistics, read)
         del statistics
     elif any(t.pairs for t in calibrated) and not behind:
-        behind = advance(shared, lambda hidden: decoder.run_block(index, hidden), keep=True)
+        behind = advance(shared, lambda hidden: decoder.move(index, hidden), keep=True)
     for track in running:
         started = time.perf_counter()
         try:
@@ -92,7 +97,7 @@ def _move(
     """Move a variant's streams behind the block, whose layers hold the variant's weights."""
 
     def step(hidden: torch.Tensor) -> torch.Tensor:
-        return decoder.run_block(index, hidden, track.cache)
+        return decoder.move(index, hidden, track.cache)
 
     keep = index == 0  # before the first block, streams are those of all variants
     with rounded_inputs(layers, track.activations, largest, track.kernel):

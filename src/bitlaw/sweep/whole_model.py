@@ -31,6 +31,7 @@ class WholeModel(Decoder):
     def __init__(self, model: nn.Module) -> None:
         self.model = model.eval()
         self._residency = None
+        self.compiled = None
         self._returns_tuple = None
         self._calls = {}
         self._chained = {}
