@@ -22,10 +22,11 @@ from bitlaw.catalog import LAWS
 from bitlaw.datasets import load
 from bitlaw.errors import InputError
 from bitlaw.fit import Comparison, Contender, Holdout, Intervals, Noise, Table, compare, fit, joined
-from bitlaw.fit.baselines import BASELINES
 from bitlaw.fit.holdout import possible
 from bitlaw.fit.public import public_table
 from bitlaw.laws import law_from_text, load_law
+from bitlaw.laws.ours import PUBLISHED_EXPONENTS
+from validation_cells import SCOREBOARD, percent, scoreboard, text
 
 ROOT = Path(__file__).parent.parent
 OURS = ("bitlaw-sensitivity", "bitlaw-growth")
@@ -68,68 +69,7 @@ The public tables of final models took no part, and `mini-pythia-2` was opened a
 - No law fitted along training runs carries its tokens over to other families' final models (LLaMA-2 against LLaMA-1).
 """
 LOG_PYTHIA = math.log(50304)  # what lnV is held at
-UNTOLD = {"priors": False}
-
-
-def text(comparison: Comparison) -> str:
-    """Return the comparison as a Markdown table; bold: least median error of each holdout, a dagger: highest log-R2."""
-    names = list(comparison.holdouts)
-    labels = list(dict.fromkeys(row.name for row in comparison.held_out))
-    best = {name: comparison.best(name).name for name in names}
-    closest = {name: comparison.closest(name).name for name in names}
-    inside = {row.name: row for row in comparison.in_sample}
-    lines = [f"| law | {' | '.join(names)} | in sample | BIC |", "|---" * (len(names) + 3) + "|"]
-    for label in labels:
-        cells = []
-        for name in names:
-            row = comparison.of(label, name)
-            dagger = "†" if closest[name] == label else ""
-            cell = (
-                "-"
-                if row.failed
-                else f"{percent(row.median_relative_error)} ({row.log_r2:.2f}{dagger}; {row.covered:.2f})"
-            )
-            cells.append(f"**{cell}**" if best[name] == label else cell)
-        own = inside.get(label)
-        cells += [f"{percent(own.median_relative_error)} ({own.log_r2:.2f})", f"{own.bic:.0f}"] if own else ["", ""]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    words = "; ".join(f"{name}: {what}" for name, what in comparison.holdouts.items())
-    return "\n".join([*lines, "", f"Held out: {words}."])
-
-
-def scoreboard(parts: Mapping[str, Comparison]) -> str:
-    """Return how the best of our laws stands against the best published form (baselines apart) on every holdout."""
-    lines = [
-        "| rows | holdout | ours | published | by median error | by log-R2 | ours covers |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for label, comparison in parts.items():
-        for name in comparison.holdouts:
-            rows = [r for r in comparison.held_out if r.holdout == name and np.isfinite(r.log_error)]
-            mine = [r for r in rows if r.name.startswith("bitlaw")]
-            others = [r for r in rows if not r.name.startswith("bitlaw") and r.name not in BASELINES]
-            if not mine or not others:
-                continue
-            cells, words = [], []
-            for pick in (lambda r: r.median_relative_error, lambda r: r.log_error):
-                ours, theirs = min(mine, key=pick), min(others, key=pick)
-                words.append("won" if pick(ours) < pick(theirs) else "lost")
-                cells.append((ours, theirs))
-            (ours, theirs), (near, far) = cells
-            lines.append(
-                f"| {label} | {name} | {percent(ours.median_relative_error)} ({short(ours.name)}) | "
-                f"{percent(theirs.median_relative_error)} ({short(theirs.name)}) | {words[0]} | {words[1]}, {near.log_r2:.2f} : "
-                f"{far.log_r2:.2f} | {ours.covered:.2f} |"
-            )
-    return "\n".join(lines)
-
-
-def short(name: str) -> str:
-    return name.split(",")[0].removeprefix("bitlaw-").removesuffix("-ptq")
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share < 10 else f"x{1 + share:.0f}"
+UNTOLD = {"priors": PUBLISHED_EXPONENTS}  # nothing that mini-pythia said
 
 
 def applicable(table: Table, target: str = "qid") -> list[str]:
@@ -182,10 +122,10 @@ def with_family(found: Comparison, away: Comparison) -> Comparison:
     return replace(found, holdouts={**found.holdouts, **away.holdouts}, held_out=(*found.held_out, *away.held_out))
 
 
-def own_suite(name: str, vocabulary: int, other: str, others: int, *, priors: bool, starts: int = 3) -> str:
+def own_suite(name: str, vocabulary: int, other: str, others: int, *, told: Mapping[str, Any], starts: int = 3) -> str:
     """Return the section of one of the project's suites: a scoreboard, methods one by one, then together."""
     table, away = public_table(name), public_table(other)
-    ours = {"fixed": {"lnV": math.log(vocabulary)}, "priors": priors}
+    ours = {"fixed": {"lnV": math.log(vocabulary)}, **told}
     parts, boards = [], {}
     for method in ("gptq", "nearest"):
         rows = table.where(method=method)
@@ -211,7 +151,7 @@ def own_suite(name: str, vocabulary: int, other: str, others: int, *, priors: bo
     names = ["largest-size", "later-tokens", "bits", *(["method"] if len(methods) > 2 else [])]
     boards["all methods"] = compare(listed, table, names, starts=starts)
     parts.append(text(boards["all methods"]) + "\n")
-    return "\n".join(["Ours against the best published form of each holdout:\n", scoreboard(boards) + "\n", *parts])
+    return "\n".join([SCOREBOARD, scoreboard(boards) + "\n", *parts])
 
 
 def mini() -> str:
@@ -219,7 +159,7 @@ def mini() -> str:
         "## mini-pythia: six sizes, 0.2M to 17.7M, to 512M tokens\n\nOur laws fitted without anything known beforehand "
         "(`priors=False`): what is known beforehand comes from this very suite. Their form was found on these rows too, "
         "so these holdouts show that the form extrapolates within the suite, not that it was foreseen.\n\n"
-        + own_suite("mini-pythia", 4096, "tiny-suite", 1024, priors=False)
+        + own_suite("mini-pythia", 4096, "tiny-suite", 1024, told=UNTOLD)
         + beyond()
     )
 
@@ -233,7 +173,7 @@ def beyond() -> str:
     for method in ("gptq", "nearest"):
         rows = table.where(method=method)
         rows = rows.take(rows["tokens"] > 6e7)
-        ours = {"fixed": {"lnV": math.log(4096)}, "priors": False}
+        ours = {"fixed": {"lnV": math.log(4096)}, **UNTOLD}
         listed = [c for c in contenders(rows, options={}, ours=ours) if c.label != "bitlaw-sensitivity"]
         found = compare(listed, rows, ["largest-size", "later-tokens", "bits"], starts=3, baselines=False)
         parts.append(f"**{method}**, {len(rows)} rows:\n\n{text(found)}\n")
@@ -244,7 +184,7 @@ def tiny() -> str:
     return (
         "## tiny-suite: the demo's three sizes, 25k to 397k, to 2.5M tokens\n\nThree models of noise about as large as "
         "the degradation at 4 bits. Our laws with what mini-pythia said (`priors`), but for `family`, which fits mini-pythia itself.\n\n"
-        + own_suite("tiny-suite", 1024, "mini-pythia", 4096, priors=True)
+        + own_suite("tiny-suite", 1024, "mini-pythia", 4096, told={})
     )
 
 
@@ -525,7 +465,7 @@ def families() -> str:
     }
     rows = joined(list(tables.values()), source="three suites")
     listed = [
-        Contender(law=law, name=f"{law}{words}", options={**({"priors": False} if law in OURS else {}), **options})
+        Contender(law=law, name=f"{law}{words}", options={**(UNTOLD if law in OURS else {}), **options})
         for law in (*OURS, "ouyang2024-unified", "kumar2024-ptq")
         for words, options in (("", {}), (", a factor a suite", {"offsets": ("suite",)}))
     ]
@@ -541,7 +481,7 @@ def families() -> str:
     whole = found[0]
     for part in found[1:]:
         whole = with_family(whole, part)
-    result = fit("bitlaw-sensitivity", rows, priors=False, offsets=("suite",), starts=3)
+    result = fit("bitlaw-sensitivity", rows, **UNTOLD, offsets=("suite",), starts=3)
     return (
         "## Families: mini-pythia, tiny-suite and Pythia, GPTQ\n\n"
         + text(whole)

@@ -75,3 +75,28 @@ def test_huber_fits_know_it_too() -> None:
 def test_a_prior_without_width_is_refused() -> None:
     with pytest.raises(InputError, match="standard deviation above 0"):
         with_prior(1.0, 0.0)
+
+
+def test_what_the_caller_knows_takes_the_place_of_what_the_law_knows() -> None:
+    free = fit(LAW, TABLE, noise=GIVEN)
+    told = fit(LAW, TABLE, noise=GIVEN, priors={"gamma": (2.0, 1e-4)})
+    assert told.values["gamma"] == pytest.approx(2.0, abs=1e-3)
+    law = with_prior(2.0, 1e-4)
+    assert fit(law, TABLE, noise=GIVEN, priors={"beta": (1.0, 1e6)}).values == pytest.approx(free.values, rel=1e-4)
+    with pytest.raises(InputError, match="standard deviation above 0"):
+        fit(LAW, TABLE, priors={"gamma": (2.0, 0.0)})
+    with pytest.raises(InputError, match="gama"):
+        fit(LAW, TABLE, priors={"gama": (2.0, 1.0)})
+
+
+def test_published_exponents_are_those_of_the_two_papers() -> None:
+    from bitlaw.laws.ours import PUBLISHED_EXPONENTS
+
+    centre, spread = PUBLISHED_EXPONENTS["beta"]
+    assert centre == pytest.approx((0.5251 + 0.5068) / 2)
+    assert spread == 0.1
+    centre, spread = PUBLISHED_EXPONENTS["alpha"]
+    assert centre == pytest.approx(1.5 * (0.2261 + 0.3439) / 2)
+    assert spread == pytest.approx(1.5 * (0.3439 - 0.2261))
+    for law in ("bitlaw-growth", "bitlaw-sensitivity"):
+        assert set(PUBLISHED_EXPONENTS) <= set(load_law(law).names)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bitlaw.fit.comparing import Comparison, Contender, compare
+    from bitlaw.fit.paired import Difference, difference
     from bitlaw.fit.fitting import fit, score
     from bitlaw.fit.holdout import Holdout
     from bitlaw.fit.joining import joined
@@ -40,6 +41,8 @@ _WHERE = {
     "compare": "comparing",
     "Comparison": "comparing",
     "Contender": "comparing",
+    "Difference": "paired",
+    "difference": "paired",
     "fit": "fitting",
     "Holdout": "holdout",
     "joined": "joining",
@@ -61,6 +64,7 @@ __all__ = [
     "Comparison",
     "Contender",
     "Data",
+    "Difference",
     "Fit",
     "Holdout",
     "Intervals",
@@ -70,6 +74,7 @@ __all__ = [
     "Scores",
     "Table",
     "compare",
+    "difference",
     "fit",
     "frontier",
     "joined",

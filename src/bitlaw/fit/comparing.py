@@ -18,6 +18,7 @@ import numpy as np
 
 from bitlaw.errors import InputError
 from bitlaw.fit.baselines import BASELINES, quantiles
+from bitlaw.fit.clustered import Groups
 from bitlaw.fit.fitting import SCORE_THRESHOLD, fit
 from bitlaw.fit.holdout import Holdout, holdout, possible
 from bitlaw.fit.table import Table
@@ -25,6 +26,7 @@ from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
 
 LEVEL = 0.9
+ROWS = ("away", "checkpoints")  # of a HeldOut: one value a row
 NAN = float("nan")
 
 
@@ -49,7 +51,8 @@ class HeldOut:
     log_r2, log_error (root mean square of ln(predicted / measured)), median_relative_error and bias (median of predicted /
     measured) are over the `scored` rows whose measured value is above the threshold. covered: share of all left-out rows
     inside the 90 % interval of a new measurement (their own standard errors added). width: median of its high / low.
-    failed: why there are no scores, or an empty string.
+    failed: why there are no scores, or an empty string. away [tested]: ln(predicted / measured), NaN where not scored;
+    checkpoints [tested]: which checkpoint each is of.
     """
 
     name: str
@@ -64,6 +67,8 @@ class HeldOut:
     covered: float = NAN
     width: float = NAN
     failed: str = ""
+    away: Array = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
+    checkpoints: Groups = field(default_factory=lambda: np.zeros(0, dtype=np.int64), compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +118,11 @@ class Comparison:
         raise InputError(f"No scores of {law!r} on {name!r}. Laws: {', '.join({r.name for r in self.held_out})}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; what is not known becomes None."""
+        """Return plain values for JSON; what is not known becomes None, and single rows stay out."""
         content = asdict(self)
         for name in ("held_out", "in_sample"):
             content[name] = [
-                {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+                {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items() if k not in ROWS}
                 for row in content[name]
             ]
         return content
@@ -215,7 +220,8 @@ def _judge_law(
     except InputError as error:
         return _empty(contender.label, part, rows, str(error))
     se = rows["qid_se"] if law.target == "qid" and "qid_se" in rows else np.zeros(len(rows))
-    return _scores(contender.label, part, y, mean, low, high, np.nan_to_num(se), threshold)
+    se = np.nan_to_num(se)
+    return _scores(contender.label, part, y, mean, low, high, se, threshold, rows.clusters("checkpoint"))
 
 
 def _judge_baseline(name: str, rows: Table, target: str, part: Holdout, threshold: float) -> HeldOut:
@@ -225,7 +231,8 @@ def _judge_baseline(name: str, rows: Table, target: str, part: Holdout, threshol
         y[out], mean[out] = asked[target], BASELINES[name](known, asked, target)
         down, up = quantiles(known, target, BASELINES[name], LEVEL)
         low[out], high[out] = mean[out] * np.exp(down), mean[out] * np.exp(up)
-    return _scores(name, part, y, mean, low, high, np.zeros(len(rows)), threshold)
+    checkpoints = rows.clusters("checkpoint")
+    return _scores(name, part, y, mean, low, high, np.zeros(len(rows)), threshold, checkpoints)
 
 
 def _empty(name: str, part: Holdout, rows: Table, why: str) -> HeldOut:
@@ -234,11 +241,21 @@ def _empty(name: str, part: Holdout, rows: Table, why: str) -> HeldOut:
 
 
 def _scores(
-    name: str, part: Holdout, y: Array, mean: Array, low: Array, high: Array, se: Array, threshold: float
+    name: str,
+    part: Holdout,
+    y: Array,
+    mean: Array,
+    low: Array,
+    high: Array,
+    se: Array,
+    threshold: float,
+    checkpoints: Groups,
 ) -> HeldOut:
     tested = np.isfinite(mean)
     above = tested & (np.nan_to_num(y) > threshold) & (mean > 0)
     log_y, away = np.log(y[above]), np.log(mean[above] / y[above])
+    every = np.full(len(y), np.nan)
+    every[above] = away
     total = float(np.sum((log_y - log_y.mean()) ** 2)) if above.any() else 0.0
     reach = 1.645 * se[tested]
     down = mean[tested] - np.hypot(mean[tested] - low[tested], reach)
@@ -257,6 +274,8 @@ def _scores(
         bias=float(np.exp(np.median(away))) if above.any() else NAN,
         covered=float(np.mean(inside)) if tested.any() else NAN,
         width=float(np.median(wide)) if above.any() else NAN,
+        away=every[tested],
+        checkpoints=checkpoints[tested],
     )
 
 

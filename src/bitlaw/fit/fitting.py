@@ -17,7 +17,7 @@ from bitlaw.fit.criteria import criteria
 from bitlaw.fit.design import design_warnings
 from bitlaw.fit.huber import solve_huber
 from bitlaw.fit.offsets import indicators, indices, levels_of, with_offsets
-from bitlaw.fit.problem import Problem, from_point
+from bitlaw.fit.problem import Beforehand, Problem, from_point
 from bitlaw.fit.result import Data, Fit, Scatter, Scores
 from bitlaw.fit.settings import Collapse, Intervals, Noise
 from bitlaw.fit.solve import Solution, solve, start_points
@@ -41,7 +41,7 @@ def fit(
     offsets: Iterable[str] = (),
     collapse: Collapse | None = None,
     weights: str | None = None,
-    priors: bool = True,
+    priors: Beforehand = True,
     starts: int = 8,
     seed: int = 0,
     threshold: float = SCORE_THRESHOLD,
@@ -52,7 +52,8 @@ def fit(
     free: parameters that the law itself would hold or tie. offsets: text columns (`method`, `family`, `suite`, ...)
     whose values each get a factor of their own, shrunk towards 1. collapse: what becomes of broken models; without it
     they stay as measured. weights: a column that says how much each row counts. priors: whether what a law knows of its
-    parameters beforehand takes part. starts: how many starting points.
+    parameters beforehand takes part, or what is known instead: {parameter: (centre, standard deviation)} on the fitting
+    scale (logarithms of positive scales). starts: how many starting points.
     seed: of the generator behind starts and replicates; the same seed gives the same Fit. threshold: smallest
     measured value, nats, that counts in the scores on a log scale. A law of the 16-bit loss is fitted to one row a
     checkpoint. Raises InputError for missing columns or fewer rows than free parameters.
@@ -152,7 +153,7 @@ def solved(
     offsets: Iterable[str] = (),
     collapse: Collapse | None = None,
     weights: str | None = None,
-    priors: bool = True,
+    priors: Beforehand = True,
     starts: int = 8,
     seed: int = 0,
 ) -> Solved:

@@ -23,6 +23,9 @@ from bitlaw.laws.law import Array
 if TYPE_CHECKING:
     from bitlaw.fit.table import Table
 
+Beforehand = bool | Mapping[str, tuple[float, float]]
+"""What is known of parameters beforehand: what the law says (True), nothing (False), or name -> (centre, standard deviation)."""
+
 SMALLEST = 1e-300  # what the logarithm of a law that is not positive is taken of
 
 
@@ -92,6 +95,19 @@ def split(
     return names, held, ties
 
 
+def known_beforehand(law: Law, priors: Beforehand) -> dict[str, tuple[float, float]]:
+    """Return parameter -> (centre, standard deviation) on the fitting scale. Raises for names or widths that cannot be."""
+    if isinstance(priors, bool):
+        return {p.name: p.prior for p in law.parameters if priors and p.prior is not None}
+    found = {}
+    for name, (centre, spread) in priors.items():
+        law.parameter(name)
+        if not (np.isfinite(centre) and spread > 0):
+            raise InputError(f"priors[{name!r}] = ({centre}, {spread}) needs a number and a standard deviation above 0.")
+        found[name] = (float(centre), float(spread))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """The arrays of one fit.
@@ -128,13 +144,14 @@ class Problem:
         weights: Array | None = None,
         censored: NDArray[np.bool_] | None = None,
         log: bool = False,
-        priors: bool = True,
+        priors: Beforehand = True,
     ) -> Problem:
         """Return the problem of fitting the free parameters of a law to its target in a table."""
         names, held, ties = split(law, fixed, tied or {}, free)
         bounds = [(law.parameter(name).lower, law.parameter(name).upper) for name in names]
         scale = [np.log if law.parameter(name).log else float for name in names]
-        beforehand = [(law.parameter(name).prior if priors else None) or (0.0, np.inf) for name in names]
+        known = known_beforehand(law, priors)
+        beforehand = [known.get(name, (0.0, np.inf)) for name in names]
         se = table["qid_se"] if law.target == "qid" and "qid_se" in table else np.zeros(len(table))
         y = table[law.target]
         return cls(

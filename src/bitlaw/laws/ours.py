@@ -20,7 +20,9 @@ What was seen on our suites (docs/validation.md has the numbers), and how it ent
 Both know a little beforehand (`prior`), so that a suite of two or three models can be fitted: what mini-pythia says, the
 mean of its two methods, with their difference as standard deviation; at least 0.1 (0.3 of a logarithm), and more where that suite cannot
 speak for others: lam 0.2 (its learning rate falls as its tokens grow), p and b 0.5 (warm-ups differ).
-`fit(priors=False)` leaves that out. lnV is held at ln 50304: give yours, fixed={"lnV": math.log(vocabulary)}.
+`fit(priors=False)` leaves that out. `fit(priors=PUBLISHED_EXPONENTS)` takes what Ouyang 2024 and Kumar 2024 published
+instead, by the same rule: two independent sources that never saw our suites. Size acts through the width there too: at a
+fixed shape N goes with the cube of the width and M with its square, so alpha is 3/2 of their exponent of N. lnV is held at ln 50304: give yours, fixed={"lnV": math.log(vocabulary)}.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from bitlaw.laws import kumar2024, ouyang2024
 from bitlaw.laws.law import Law, Parameter, Published
 from bitlaw.laws.written import exponent, positive, written
 
@@ -87,6 +90,20 @@ def _known(name: str, sets: tuple[Constants, Constants], least: float = LEAST, *
     """Return what mini-pythia says of a parameter: the mean of its two methods, and their difference."""
     one, two = (math.log(constants[name]) if log else constants[name] for constants in sets)
     return 0.5 * (one + two), max(abs(one - two), LEAST_LOG if log else least)
+
+
+PER_PARAMETER = 1.5  # exponent of M over that of N at a fixed shape
+_OUYANG = ouyang2024.UNIFIED.constants().values
+_THEIRS: tuple[Constants, Constants] = (
+    {"beta": _OUYANG["beta"], "alpha": PER_PARAMETER * _OUYANG["alpha"]},
+    {"beta": kumar2024.TERM["gD"], "alpha": PER_PARAMETER * kumar2024.TERM["gN"]},
+)
+PUBLISHED_EXPONENTS: Mapping[str, Prior] = {
+    "beta": _known("beta", _THEIRS),
+    "alpha": _known("alpha", _THEIRS),
+    "lam": (0.0, 0.2),  # they know no learning rate
+}
+"""What to know beforehand of either law, `fit(priors=...)`, where mini-pythia itself is to be judged or is no guide."""
 
 
 def _shared(sets: tuple[Constants, Constants]) -> tuple[Parameter, ...]:
