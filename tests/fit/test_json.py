@@ -23,8 +23,8 @@ def test_a_fit_is_written_to_a_file_and_read_back(result: Fit, tmp_path: Path) -
 
 
 def test_a_newer_fit_is_refused(result: Fit) -> None:
-    with pytest.raises(InputError, match=r"reads up to 2\. Upgrade"):
-        Fit.from_dict({**result.to_dict(), "bitlaw_fit": 3})
+    with pytest.raises(InputError, match=r"reads up to 3\. Upgrade"):
+        Fit.from_dict({**result.to_dict(), "bitlaw_fit": 4})
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, 2]", "not json", '{"law": "x"}'])

@@ -11,9 +11,7 @@ from tests.fit.test_compare import COMPARISON, TABLE
 
 def held(away: np.ndarray, checkpoints: np.ndarray, name: str = "one", holdout: str = "bits") -> HeldOut:
     count = len(away)
-    return HeldOut(
-        name=name, holdout=holdout, turns=1, tested=count, scored=count, away=away, checkpoints=checkpoints
-    )
+    return HeldOut(name=name, holdout=holdout, turns=1, tested=count, scored=count, away=away, checkpoints=checkpoints)
 
 
 def test_a_law_that_is_off_by_more_in_every_row_is_worse_and_equal_ones_tie() -> None:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bitlaw.fit.comparing import Comparison, Contender, compare
-    from bitlaw.fit.paired import Difference, difference
     from bitlaw.fit.fitting import fit, score
     from bitlaw.fit.holdout import Holdout
     from bitlaw.fit.joining import joined
+    from bitlaw.fit.paired import Difference, difference
     from bitlaw.fit.profiling import Profile, profile
     from bitlaw.fit.public import public_table
     from bitlaw.fit.result import Data, Fit, Scatter, Scores

@@ -15,6 +15,7 @@ from bitlaw.fit.solve import Solution
 from bitlaw.laws.law import Array
 
 STEPS = 40
+STILL = 1e-6
 LONGEST_STEP = 2.0  # on the fitting scale: a factor 7 for k
 ELEMENTS = 400_000  # rows x replicates in one block
 
@@ -91,10 +92,13 @@ def _shared(z: Array, groups: Groups) -> float:
     return float(np.clip(products / pairs, 0.0, 0.99)) if pairs else 0.0
 
 
-def replicate(problem: Problem, solution: Solution, weights: Array, y: Array) -> tuple[Array, int]:
+def replicate(
+    problem: Problem, solution: Solution, weights: Array, y: Array, *, steps: int = STEPS, still: float = STILL
+) -> tuple[Array, int]:
     """Return points [B, p] and how many replicates did not stand still.
 
-    weights [B, n] or [1, n]: how often each row counts. y [B, n] or [1, n]: measured values.
+    weights [B, n] or [1, n]: how often each row counts. y [B, n] or [1, n]: measured values. steps: after which a
+    replicate is left where it is; still: largest move, on the fitting scale, that counts as standing still.
     """
     replicates = max(len(weights), len(y))
     block = max(1, ELEMENTS // len(problem.y))
@@ -102,19 +106,20 @@ def replicate(problem: Problem, solution: Solution, weights: Array, y: Array) ->
     for begin in range(0, replicates, block):
         rows = slice(begin, begin + block)
         count = min(block, replicates - begin)
-        part, moving = _solve_block(
-            problem, solution, weights[rows] if len(weights) > 1 else weights, y[rows] if len(y) > 1 else y, count
-        )
+        own, measured = weights[rows] if len(weights) > 1 else weights, y[rows] if len(y) > 1 else y
+        part, moving = _solve_block(problem, solution, own, measured, count, steps, still)
         points.append(part)
         restless += moving
     return np.concatenate(points), restless
 
 
-def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array, count: int) -> tuple[Array, int]:
+def _solve_block(
+    problem: Problem, solution: Solution, weights: Array, y: Array, count: int, steps: int, still: float
+) -> tuple[Array, int]:
     point = np.tile(solution.point, (count, 1))
     moving = np.ones(count, dtype=bool)
     shrinking = 1.0 / problem.prior**2  # 0 for parameters of which nothing is known beforehand
-    for step_number in range(STEPS):
+    for step_number in range(steps):
         live = np.flatnonzero(moving)
         if not len(live):
             break
@@ -130,10 +135,10 @@ def _solve_block(problem: Problem, solution: Solution, weights: Array, y: Array,
         stuck = ((at <= problem.lower) & (score < 0)) | ((at >= problem.upper) & (score > 0))
         step = _solve_free(matrix, score, ~stuck)
         length = np.max(np.abs(step), axis=1, keepdims=True)
-        step *= np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-300)) * (1.0 if step_number < 20 else 0.5)
+        step *= np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-300)) * (1.0 if step_number < steps / 2 else 0.5)
         new = np.clip(at + step, problem.lower, problem.upper)
         point[live] = new
-        moving[live] = np.max(np.abs(new - at), axis=1) > 1e-6 * np.maximum(1.0, np.max(np.abs(at), axis=1))
+        moving[live] = np.max(np.abs(new - at), axis=1) > still * np.maximum(1.0, np.max(np.abs(at), axis=1))
     return point, int(moving.sum())
 
 

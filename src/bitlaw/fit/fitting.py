@@ -15,6 +15,7 @@ from bitlaw.fit.clustered import Clustered, Groups, clustered
 from bitlaw.fit.collapsed import collapsed
 from bitlaw.fit.criteria import criteria
 from bitlaw.fit.design import design_warnings
+from bitlaw.fit.ends import drifts_of
 from bitlaw.fit.huber import solve_huber
 from bitlaw.fit.offsets import indicators, indices, levels_of, with_offsets
 from bitlaw.fit.problem import Beforehand, Problem, from_point
@@ -123,6 +124,7 @@ def fit(
         tied=dict(problem.tied),
         levels=levels,
         offset_spreads=dict(solution.spreads),
+        drift=drifts_of(problem, solution, rows),
         definition=None if law.name in law_names() and load_law(law.name) is base else definition(base),
         own_law=None if law.name in law_names() and load_law(law.name) is base else base,
     )

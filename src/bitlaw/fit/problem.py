@@ -103,7 +103,9 @@ def known_beforehand(law: Law, priors: Beforehand) -> dict[str, tuple[float, flo
     for name, (centre, spread) in priors.items():
         law.parameter(name)
         if not (np.isfinite(centre) and spread > 0):
-            raise InputError(f"priors[{name!r}] = ({centre}, {spread}) needs a number and a standard deviation above 0.")
+            raise InputError(
+                f"priors[{name!r}] = ({centre}, {spread}) needs a number and a standard deviation above 0."
+            )
         found[name] = (float(centre), float(spread))
     return found
 

@@ -21,11 +21,12 @@ import numpy as np
 
 from bitlaw.errors import InputError
 from bitlaw.fit.clustered import Clustered
+from bitlaw.fit.drift import Drift, far_reach, widened
 from bitlaw.fit.problem import from_point, point_slopes, to_point
 from bitlaw.laws import Law, law_from_definition, load_law
 from bitlaw.laws.law import INDICATOR, Array
 
-FIT_VERSION = 2
+FIT_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ class Fit:
     tied: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offset_spreads: Mapping[str, float] = field(default_factory=dict)
+    drift: Mapping[str, Drift] = field(default_factory=dict)
     definition: Mapping[str, Any] | None = None
     own_law: Law | None = field(default=None, compare=False, repr=False)
 
@@ -141,7 +143,8 @@ class Fit:
         """Return (low, high) around `predict(columns)`.
 
         Without scatter: uncertainty of the law's value. With scatter: of a new measurement, whose own standard error
-        is not included. Where the level of an offset is unknown, the spread of its offsets is added.
+        is not included. Where the level of an offset is unknown, the spread of its offsets is added; outside the fitted
+        range, how far the law went astray when its own ends were left out (see ends.py).
         """
         level = self.level if level is None else level
         law = self.formula()
@@ -149,6 +152,8 @@ class Fit:
         shape = np.broadcast_shapes(*(np.shape(given[name]) for name in law.variables))
         flat = {name: np.broadcast_to(np.asarray(given[name], float), shape).ravel() for name in law.variables}
         low, high = self._flat_band(law, flat, level, scatter)
+        mean = np.asarray(law.evaluate(self.values, flat), dtype=float)
+        low, high = widened(mean, low, high, far_reach(self.drift, self.fitted, flat, level))
         return low.reshape(shape), high.reshape(shape)
 
     def _with_levels(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -223,6 +228,8 @@ class Fit:
                 value = value.tolist()
             elif isinstance(value, Scatter | Scores | Data):
                 value = asdict(value)
+            elif part.name == "drift":
+                value = {name: asdict(drift) for name, drift in value.items()}
             content[part.name] = _plain(value)
         return content
 
@@ -245,6 +252,7 @@ class Fit:
         try:
             for name, kind in (("scatter", Scatter), ("scores", Scores), ("data", Data)):
                 parts[name] = kind(**parts[name])
+            parts["drift"] = {name: Drift(**drift) for name, drift in parts.get("drift", {}).items()}
             for name in ("free", "warnings"):
                 parts[name] = tuple(parts[name])
             for name in ("methods", "bits", "suites"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bitlaw.fit.table import Table
-from bitlaw.laws import load_law
+from bitlaw.laws import Law, load_law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Design:
     sizes: tuple[float, ...]
     tokens: tuple[float, ...]
     bits: tuple[float, ...] = (2.0, 3.0, 4.0)
-    law: str = "ouyang2024-unified"
+    law: str | Law = "ouyang2024-unified"
     own: float = 0.0
     by_checkpoint: float = 0.0
     by_model: float = 0.0
@@ -37,7 +37,7 @@ class Design:
 
     def draw(self, generator: np.random.Generator) -> Table:
         """Return one table of the design; without noise it is exact."""
-        law = load_law(self.law)
+        law = load_law(self.law) if isinstance(self.law, str) else self.law
         rows = []
         for number, size in enumerate(self.sizes):
             model = self.by_model * generator.standard_normal()

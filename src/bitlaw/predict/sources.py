@@ -5,8 +5,8 @@ evidence.py) and x_j outside its range by the factor r_j,
 
     log half-width^2 = (half-width inside)^2 + (z u_tokens ln r)^2 + (z u_parameters ln r)^2 + (z u_bits ln r)^2
 
-with z the normal quantile of the level. A Fit's own half-width already grows with distance; the drift is added, since
-its exponents were found inside.
+with z the normal quantile of the level. A Fit knows its own drift in tokens and size, from leaving out the ends of its rows
+(bitlaw.fit.ends), and its band already holds it; only bits widen by the rule.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from bitlaw.errors import InputError, UnknownName
+from bitlaw.fit.drift import widened
 from bitlaw.fit.result import Fit
 from bitlaw.laws import VARIABLES, Law, law_names, load_law
 from bitlaw.laws.law import INDICATOR, Array
@@ -31,8 +32,6 @@ Also = Mapping[str, float | str]
 """Values of what an answer depends on beyond N, D and P: group_size=128.0, or method="gptq" for a fit with offsets."""
 
 PREDICTABLE = ("parameters", "tokens", "bits")  # what every question asks for; more comes with `also`
-TINY = 1e-3  # lower ends below this share of the value are taken as they are
-LARGEST = 300.0  # logarithm of the largest factor an interval may reach
 
 
 class Provenance(TypedDict):
@@ -106,7 +105,9 @@ class Source:
         else:
             words = f"uncertainty of the fit ({self.fit.interval_words}) and its scatter"
         if self.outside(asked):
-            words += "; widened outside the fitted range by the drift of local exponents"
+            own = self.fit is not None and self.fit.drift
+            words += "; widened outside the fitted range by "
+            words += "how far the law strays when its own ends are left out" if own else "the drift of local exponents"
         return words
 
     def band(self, columns: Mapping[str, Array], level: float) -> tuple[Array, Array]:
@@ -120,16 +121,15 @@ class Source:
             low, high = mean * np.exp(min(ends[0], 0.0)), mean * np.exp(max(ends[1], 0.0))
         else:
             low, high = self.fit.band(self.read(columns), level=level, scatter=True)
-        # The scatter floor of a fit may take the lower end below zero, where a logarithm cannot follow: left as it is.
-        above = np.hypot(np.log(high / mean), wide)
-        below = np.hypot(np.log(mean / np.maximum(low, TINY * mean)), wide)
-        return np.where(low > TINY * mean, mean * np.exp(-below), low), mean * np.exp(np.minimum(above, LARGEST))
+        return widened(mean, low, high, wide)
 
     def _stray(self, columns: Mapping[str, Array]) -> Array:
         """Return the log standard deviation that distance from the fitted range adds, [n]."""
         total = np.zeros(np.shape(columns["tokens"]))
+        judged = set(self.fit.drift) if self.fit is not None else set()
+        judged |= {"parameters"} if "layer_size" in judged else set()
         for name, (below, beyond) in drift().items():
-            if name not in self.fitted:
+            if name not in self.fitted or name in judged:
                 continue
             if name == "bits" and not set(WIDTH_LIKE) & set(self.law.variables):  # it misses all of their effect
                 below = beyond = load_law(UNIFIED).constants().values["gamma"]

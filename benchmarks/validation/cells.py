@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bitlaw.fit import Comparison, difference
+from bitlaw.fit import Comparison, Difference, difference
 from bitlaw.fit.baselines import BASELINES
 from bitlaw.fit.comparing import HeldOut
 
@@ -70,12 +70,17 @@ def standing(mine: list[HeldOut], others: list[HeldOut]) -> list[str]:
     return [
         f"{percent(ours.median_relative_error)} ({short(ours.name)})",
         f"{percent(theirs.median_relative_error)} ({short(theirs.name)})",
-        f"{100 * between.value:+.0f} ({100 * between.low:+.0f} to {100 * between.high:+.0f})",
+        points(between),
         verdict,
         factors,
         f"{'won' if near.log_error < far.log_error else 'lost'}, {near.log_r2:.2f} : {far.log_r2:.2f}",
         f"{ours.covered:.2f}",
     ]
+
+
+def points(between: Difference) -> str:
+    """Return a difference of median errors in points, with its interval."""
+    return f"{100 * between.value:+.0f} ({100 * between.low:+.0f} to {100 * between.high:+.0f})"
 
 
 def factor(row: HeldOut) -> float:
