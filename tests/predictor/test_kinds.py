@@ -1,5 +1,7 @@
 """Every predictor and baseline on the planted landscape, left-out families; metrics and isotonic against scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,24 @@ def test_metrics_are_scikit_learn_s_and_scipy_s() -> None:
     assert found.width == pytest.approx(1.0)
     assert np.isnan(r2(np.ones(3), np.arange(3.0)))
     assert np.isnan(rank_correlation(np.ones(3), np.arange(3.0)))
+
+
+@pytest.mark.parametrize("name", ["config", "config-no-tokens"])
+def test_config_stays_below_what_was_reached_however_far_it_is_asked(name: str, rows: Rows) -> None:
+    few = rows.take((rows["parameters"] <= 200_000) & (rows["bits"] > 2))  # no format near the plateau
+    state = fit_kind(name, few, "gptq_qid")
+    highest = max(float(np.max(curve.loss)) for model, curve in few.curves.items() if curve and model in few.models)
+    assert state["ceiling"] == highest
+    for far in (10.0, 1e4, 1e8):
+        asked = few.take(np.arange(len(few)))
+        asked = replace(
+            asked, columns={**few.columns, "tokens": few["tokens"] * far, "parameters": few["parameters"] * far**0.5}
+        )
+        said = predict_kind(name, state, asked, "gptq_qid")
+        assert (said <= highest).all()
+        assert (said >= few["baseline_loss"]).all()
+    furthest = [
+        predict_kind(name, state, replace(few, columns={**few.columns, "tokens": few["tokens"] * far}), "gptq_qid")
+        for far in (1e3, 1e6)
+    ]
+    np.testing.assert_array_equal(*furthest)  # beyond the reach nothing changes any more
