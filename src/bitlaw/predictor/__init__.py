@@ -12,7 +12,8 @@
     ratio.py         the share of nearest's damage that GPTQ leaves
     growing.py       forests and boosting (scikit-learn)              trees.py           the same as arrays; contributions
     baselines.py     what must be beaten                              isotonic.py, metrics.py
-    conformal.py     intervals from families left out                 saved.py           JSON, ranges, which data
+    conformal.py     intervals from families left out                 saved.py           JSON, which data
+    ranges.py        how far outside the training rows a model lies
     training.py, forecasting.py, evaluating.py, explaining.py         the public functions
     budget.py        loss against bytes, best at each budget, whether GPTQ is worth it
 

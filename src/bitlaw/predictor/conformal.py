@@ -1,17 +1,21 @@
 """Intervals from predictions of families that were left out (cross-conformal, Vovk 2015; normalised by difficulty).
 
     residual r_i = measured - predicted by a predictor that never saw the family of row i
-    difficulty s_i = a rising function of the predicted degradation, fitted to |r|, with a floor
-    interval = prediction +- q s        q: the (1-alpha)(n+1)/n quantile of |r|/s
+    difficulty s_i = a rising function of the predicted degradation, fitted to |r|, with a floor; beyond the largest it grows in proportion
+    distance d_i = how far row i's model lies outside the other families' inputs, in widths of their range (ranges.py)
+    interval = prediction +- q s (1 + k d)        q: of each family the quantile of |r| / (s (1 + k d)), then that of the families'
 
-A family left out stands for the user's model, which is of no training family. `unseen`: q when the row's element type
-(mxint3, mxfp4_e2m1, ...) was left out too: the interval for a format nobody trained on, wider by 1.25 at least.
+A family left out stands for the user's model, which is of no training family. Rows of a family err together, so a quantile over all rows
+promises too much with few families: the one over families' own quantiles is their largest below nine families (two layers,
+after Dunn et al. 2022). k is the least of PER_RANGE with which families that lie outside the others are covered as often as promised; its
+smallest value is a half, since nothing in training is far outside. `unseen`: q when the row's element type (mxint3, mxfp4_e2m1, ...) was left
+out too: the interval for a format nobody trained on, wider by 1.25 at least.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,40 +26,64 @@ from bitlaw.errors import InputError
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.isotonic import isotonic
 from bitlaw.predictor.kinds import fit_kind, predict_kind
+from bitlaw.predictor.ranges import distance, range_values, ranges_of
 from bitlaw.predictor.rows import Rows
 
 FLOOR = 3e-4  # nats: no interval promises more
 KNOTS = 25
 WIDEN = 1.25  # the least an interval widens for a kind of format nobody trained on
+PER_RANGE = (0.5, 1.0, 2.0, 4.0)  # how much wider an interval is one width of the training range outside it
+OUTSIDE = 0.05  # widths; nearer counts as inside
+CHOSEN_AT = 0.9  # the level at which PER_RANGE is chosen
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conformal:
-    """Sorted normalised residuals [n] of rows whose family was left out, and of rows whose element type was too.
+    """Sorted normalised residuals of each family, when it was left out, and when the row's element type was too.
 
-    `difficulty`: knots (degradation, typical |residual|).
+    `difficulty`: knots (degradation, typical |residual|). per_range: k of the module's formula.
     """
 
-    known: tuple[float, ...]
-    unseen: tuple[float, ...]
+    known: tuple[tuple[float, ...], ...]
+    unseen: tuple[tuple[float, ...], ...]
     degradation: tuple[float, ...]
     typical: tuple[float, ...]
+    per_range: float
 
-    def half_width(self, degradation: Array, level: float, *, unseen: bool | NDArray[np.bool_] = False) -> Array:
-        """Return half the width of the interval at each predicted degradation (nats per token), [n]."""
-        factor = quantile(self.known, level)
-        wide = max(quantile(self.unseen, level), WIDEN * factor)
-        typical = np.interp(degradation, self.degradation, self.typical)
+    def half_width(
+        self,
+        degradation: Array,
+        level: float,
+        *,
+        distance: Array | float = 0.0,
+        unseen: bool | NDArray[np.bool_] = False,
+    ) -> Array:
+        """Return half the width of the interval at each predicted degradation (nats per token) and distance (widths), [n]."""
+        factor = two_layers(self.known, level)
+        wide = max(two_layers(self.unseen, level), WIDEN * factor)
+        typical = _typical(degradation, self.degradation, self.typical) * (1.0 + self.per_range * np.asarray(distance))
         return np.asarray(np.where(unseen, wide, factor) * typical, dtype=float)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {name: list(getattr(self, name)) for name in ("known", "unseen", "degradation", "typical")}
+        named = ("degradation", "typical")
+        sizes = {name: [list(one) for one in getattr(self, name)] for name in ("known", "unseen")}
+        return {**sizes, **{name: list(getattr(self, name)) for name in named}, "per_range": self.per_range}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Conformal:
         """Return the intervals of `to_dict`."""
-        return cls(**{name: tuple(map(float, content[name])) for name in ("known", "unseen", "degradation", "typical")})
+        by_family = {n: tuple(tuple(map(float, one)) for one in content[n]) for n in ("known", "unseen")}
+        knots = {n: tuple(map(float, content[n])) for n in ("degradation", "typical")}
+        return cls(
+            known=by_family["known"], unseen=by_family["unseen"], degradation=knots["degradation"], typical=knots["typical"],
+            per_range=float(content["per_range"]),
+        )  # fmt: skip
+
+
+def two_layers(families: Sequence[tuple[float, ...]], level: float) -> float:
+    """Return the quantile over families of each family's own quantile."""
+    return quantile(tuple(sorted(quantile(sizes, level) for sizes in families)), level)
 
 
 def quantile(sizes: tuple[float, ...], level: float) -> float:
@@ -80,34 +108,59 @@ def calibrate(
             f"Intervals come from families left out in turn; these {len(rows)} rows are of one family ({families[0]}). Add "
             "models of a second family."
         )
-    predicted = _left_out(name, rows, target, rows.family, seed, like)
+    predicted, far = _left_out(name, rows, target, seed, like)
     loss = rows.target(target) + rows.reference(target)
     residual = np.abs(loss - predicted)
     degradation = predicted - rows["baseline_loss"]
     knots, typical = _difficulty(degradation, residual)
-    sizes = residual / np.interp(degradation, knots, typical)
+    sizes = residual / _typical(degradation, knots, typical)
+    per_range = _per_range(sizes, far)
     other = sizes
     if unseen and len(np.unique(rows.element)) > 2:
         held = _left_out_twice(name, rows, target, seed, like)
         if held is not None:
-            other = np.abs(loss - held) / np.interp(held - rows["baseline_loss"], knots, typical)
+            other = np.abs(loss - held) / _typical(held - rows["baseline_loss"], knots, typical)
+
+    def by_family(values: Array) -> tuple[tuple[float, ...], ...]:
+        scaled = values / (1.0 + per_range * far)
+        return tuple(tuple(np.sort(scaled[rows.family == family]).tolist()) for family in families)
+
     return Conformal(
-        known=tuple(np.sort(sizes).tolist()),
-        unseen=tuple(np.sort(other).tolist()),
+        known=by_family(sizes),
+        unseen=by_family(other),
         degradation=tuple(knots.tolist()),
         typical=tuple(typical.tolist()),
+        per_range=per_range,
     )
 
 
-def _left_out(
-    name: str, rows: Rows, target: str, groups: NDArray[Any], seed: int, like: Mapping[str, Any] | None
-) -> Array:
-    predicted = np.full(len(rows), np.nan)
-    for group in np.unique(groups):
-        held = groups == group
+def _typical(degradation: Array, knots: Sequence[float] | Array, typical: Sequence[float] | Array) -> Array:
+    """Return the typical |residual| at each degradation; beyond the largest knot it grows in proportion."""
+    beyond = np.maximum(degradation / max(float(knots[-1]), FLOOR), 1.0)
+    return np.asarray(np.interp(degradation, knots, typical) * beyond, dtype=float)
+
+
+def _per_range(sizes: Array, far: Array) -> float:
+    """Return the least of PER_RANGE with which rows outside the other families' range are covered as those inside are."""
+    out = far > OUTSIDE
+    if not out.any() or out.all():
+        return PER_RANGE[0]
+    inside = float(np.quantile(sizes[~out], CHOSEN_AT))
+    enough = [k for k in PER_RANGE if np.mean(sizes[out] <= inside * (1.0 + k * far[out])) >= CHOSEN_AT]
+    return min(enough, default=PER_RANGE[-1])
+
+
+def _left_out(name: str, rows: Rows, target: str, seed: int, like: Mapping[str, Any] | None) -> tuple[Array, Array]:
+    """Return the loss that was predicted of each row when its family was left out, and how far it lay outside the others, [n]."""
+    predicted, far = np.full(len(rows), np.nan), np.zeros(len(rows))
+    values = range_values(rows, name)
+    for family in np.unique(rows.family):
+        held = rows.family == family
         state = fit_kind(name, rows.take(~held), target, seed=seed, like=like)
         predicted[held] = predict_kind(name, state, rows.take(held), target)
-    return predicted
+        others = ranges_of({key: value[~held] for key, value in values.items()})
+        far[held] = distance(others, {key: value[held] for key, value in values.items()})
+    return predicted, far
 
 
 def _left_out_twice(name: str, rows: Rows, target: str, seed: int, like: Mapping[str, Any] | None) -> Array | None:

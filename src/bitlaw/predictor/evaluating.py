@@ -23,6 +23,7 @@ from bitlaw.predictor.conformal import calibrate
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of, predict_kind
 from bitlaw.predictor.metrics import Scores, ceiling, scores
+from bitlaw.predictor.ranges import distance, range_values, ranges_of
 from bitlaw.predictor.rows import TARGETS, Rows
 from bitlaw.predictor.training import Source, rows_of
 
@@ -267,7 +268,8 @@ def _predicted(
         state = fit_kind(name, seen, target, seed=seed)
         loss[held] = predict_kind(name, state, new, target)
         intervals = calibrate(name, seen, target, seed=seed, unseen=False, like=state)
-        half[held] = intervals.half_width(loss[held] - new["baseline_loss"], level)
+        far = distance(ranges_of(range_values(seen, name)), range_values(new, name))
+        half[held] = intervals.half_width(loss[held] - new["baseline_loss"], level, distance=far)
     return loss, half
 
 

@@ -205,7 +205,7 @@ def _forecasts(
         )
     loss = one.predict(rows)
     unseen = ~np.isin(rows.element, np.array(trained.elements))
-    half = one.intervals.half_width(loss - model.loss, level, unseen=unseen)
+    half = one.half_width(rows, loss, level, unseen=unseen)
     words = one.outside(rows)
     found = []
     for i, name in enumerate(names):

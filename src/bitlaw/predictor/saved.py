@@ -1,6 +1,6 @@
 """Fitted predictors with their intervals, ranges and data: saved as JSON, read back to the same predictions.
 
-    {"bitlaw_predictor": 1, "models": [{"kind", "target", "state", "intervals", "ranges"}], "families", "elements", "formats", "data"}
+    {"bitlaw_predictor": 2, "models": [{"kind", "target", "state", "intervals", "ranges"}], "families", "elements", "formats", "data"}
 
 No pickle: a file holds numbers and names only. `data` says which measurements it came from, by content key.
 """
@@ -16,29 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitlaw.errors import InputError
 from bitlaw.predictor.conformal import Conformal
 from bitlaw.predictor.curve import Array
-from bitlaw.predictor.kinds import KINDS, kind_of, predict_kind
+from bitlaw.predictor.kinds import kind_of, predict_kind
+from bitlaw.predictor.ranges import RANGED, distance, range_values
 from bitlaw.predictor.rows import Rows
 
-VERSION = 1
+VERSION = 2
 SHIPPED = Path(__file__).parent.parent / "data" / "predictor.json.gz"
-ALWAYS = ("parameters", "baseline_loss")
-RANGED: Mapping[str, str] = {
-    "parameters": "quantized parameters",
-    "baseline_loss": "loss before quantization, nats",
-    "tokens_per_parameter": "training tokens a parameter",
-    "lr_state": "learning rate over its peak",
-    "sqnr_db": "SQNR of nearest, dB",
-    "nearest_loss": "loss after nearest, nats",
-    "slope": "slope at nearest, nats per dB",
-    "gaussian_db": "the format's SNR, dB",
-    "knee_db": "SNR of the landscape's half height, dB",
-    "rise": "height of the landscape, nats",
-}
-"""Inputs whose range is checked, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +42,11 @@ class Trained:
     def predict(self, rows: Rows) -> Array:
         """Return the predicted loss of each row, nats per token, [n]."""
         return predict_kind(self.kind, self.state, rows, self.target)
+
+    def half_width(self, rows: Rows, loss: Array, level: float, *, unseen: bool | NDArray[np.bool_] = False) -> Array:
+        """Return half the width of the interval around each predicted loss [n], nats per token; wider the further outside the training rows."""
+        far = distance(self.ranges, range_values(rows, self.kind))
+        return self.intervals.half_width(loss - rows["baseline_loss"], level, distance=far, unseen=unseen)
 
     def outside(self, rows: Rows) -> list[tuple[str, ...]]:
         """Return for each row the inputs that lie outside the training rows, in words."""
@@ -177,25 +170,3 @@ def _load(path: Path, modified: int) -> Predictors:
 def _known(kind: str) -> str:
     kind_of(kind)
     return kind
-
-
-def range_values(rows: Rows, kind: str) -> dict[str, Array]:
-    """Return the values whose range a kind of predictor checks, name -> [n]."""
-    reads = KINDS[kind].reads
-    values = {name: rows[name] for name in ALWAYS}
-    if "config" in reads or kind.endswith("-training"):
-        values |= {"tokens_per_parameter": rows["tokens"] / rows["parameters"], "lr_state": rows["lr_state"]}
-        if kind == "config-no-tokens":
-            values = {name: rows[name] for name in ALWAYS}
-    if "nearest" in reads:
-        values |= {name: rows[name] for name in ("sqnr_db", "nearest_loss")}
-        if "landscape" not in reads:
-            values["slope"] = rows["slope"]
-    else:
-        values["gaussian_db"] = rows["gaussian_db"]
-    if "landscape" in reads:
-        curves = {name: curve for name, curve in rows.curves.items() if curve is not None}
-        for column in ("knee_db", "rise"):
-            each = {name: getattr(curve, column) for name, curve in curves.items()}
-            values[column] = np.array([each.get(name, np.nan) for name in rows.model.tolist()])
-    return values

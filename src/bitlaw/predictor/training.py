@@ -12,8 +12,9 @@ from bitlaw.errors import InputError
 from bitlaw.predictor.conformal import calibrate
 from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of
 from bitlaw.predictor.landscape import collect
+from bitlaw.predictor.ranges import range_values, ranges_of
 from bitlaw.predictor.rows import Rows, tabulate
-from bitlaw.predictor.saved import Predictors, Trained, range_values
+from bitlaw.predictor.saved import Predictors, Trained
 from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store, read_parquet
 
@@ -78,12 +79,11 @@ def predictor_train(
 
 def train_one(name: str, rows: Rows, target: str, *, seed: int = 0) -> Trained:
     """Return one predictor with its intervals and the range of its inputs."""
-    values = range_values(rows, name)
     state = fit_kind(name, rows, target, seed=seed)
     return Trained(
         kind=name,
         target=target,
         state=state,
         intervals=calibrate(name, rows, target, seed=seed, like=state),
-        ranges={k: (float(np.min(v)), float(np.max(v))) for k, v in values.items() if np.all(np.isfinite(v))},
+        ranges=ranges_of(range_values(rows, name)),
     )
