@@ -73,14 +73,12 @@ class Stages:
 
 
 def watch_all() -> Stages:
-    import bitlaw.quantize.columns as columns
-    import bitlaw.quantize.gptq_together as together
+    import bitlaw.quantize.stacked as stacked
 
     stages = Stages()
     stages.watch(InputStatistics, "add", "statistics")
     stages.watch(InputStatistics, "inverse_factor", "factor")
-    stages.watch(together, "solve_stacked", "columns")
-    stages.watch(columns, "solve_on_gpu", "columns")
+    stages.watch(stacked, "solve_on_gpu", "columns")
     stages.watch(Decoder, "run_block", "blocks")
     stages.watch(CompiledBlocks, "run", "blocks")
     stages.watch(CompiledBlocks, "inputs", "blocks")

@@ -38,10 +38,11 @@ def test_equals_one_damping_after_the_other(
 ) -> None:
     weight, seen = weights(24, columns, seed=3).to(device), statistics(columns, device)
     options = GptqOptions(damping_rule="search", micro_block=micro_block, order=order, block_size=48)
-    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: False)
+    monkeypatch.setattr("bitlaw.kernels.gptq_columns.available", lambda device: False)
+    monkeypatch.setattr(damping_search, "serves", lambda *_: False)
     want = gptq(weight, seen, parse_format(name), options)
     asked = []
-    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: bool(asked.append(1)) or True)
+    monkeypatch.setattr(damping_search, "serves", lambda *_: bool(asked.append(1)) or True)
     made = gptq(weight, seen, parse_format(name), options)
     assert asked
     assert float(((made - want).abs() < 1e-4).float().mean()) >= 0.995
@@ -51,15 +52,15 @@ def test_parameters_chosen_by_the_caller_are_kept(monkeypatch: pytest.MonkeyPatc
     weight, seen, grid = weights(8, 32, seed=5), statistics(32, "cpu"), parse_format("mxint4_k16")
     wide = group_parameters(2.0 * weight, grid)
     options = GptqOptions(damping_rule="search", micro_block=16)
-    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: False)
+    monkeypatch.setattr(damping_search, "serves", lambda *_: False)
     want = solve(weight, seen, grid, options, static=wide)
     assert not torch.equal(want, gptq(weight, seen, grid, options))
-    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: True)
+    monkeypatch.setattr(damping_search, "serves", lambda *_: True)
     assert torch.equal(solve(weight, seen, grid, options, static=wide), want)
 
 
 def test_a_hessian_that_no_damping_mends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(damping_search, "serves", lambda *_, **__: True)
+    monkeypatch.setattr(damping_search, "serves", lambda *_: True)
     bad = InputStatistics.from_hessian(torch.diag(torch.tensor([-1.0] * 32)))
     with pytest.raises(HessianError):
         gptq(
@@ -68,11 +69,23 @@ def test_a_hessian_that_no_damping_mends_is_an_error(monkeypatch: pytest.MonkeyP
 
 
 def test_it_serves_micro_blocks_on_a_gpu_only() -> None:
-    ask = {"micro_block": 16, "scales": "dynamic", "drift": False}
-    on_gpu = SimpleNamespace(is_cuda=True, numel=lambda: 4 * 32)
-    assert damping_search.serves(on_gpu, 8, **ask)
-    assert not damping_search.serves(weights(4, 32, seed=1), 8, **ask)
-    for other in ({"micro_block": 1}, {"scales": "static"}, {"drift": True}):
-        assert not damping_search.serves(on_gpu, 8, **{**ask, **other})
-    large = SimpleNamespace(is_cuda=True, numel=lambda: damping_search.NUMBERS_AT_ONCE // 8 + 1)
-    assert not damping_search.serves(large, 8, **ask)
+    on_gpu = SimpleNamespace(is_cuda=True)
+    assert damping_search.serves(on_gpu, 16)
+    assert not damping_search.serves(on_gpu, 1)
+    assert not damping_search.serves(weights(4, 32, seed=1), 16)
+
+
+def test_weights_too_large_for_every_damping_go_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, seen, grid = weights(8, 32, seed=5), statistics(32, "cpu"), parse_format("mxint4_k16")
+    options = GptqOptions(damping_rule="search", micro_block=16)
+    want = gptq(weight, seen, grid, options)
+    monkeypatch.setattr(damping_search, "serves", lambda *_: True)
+    monkeypatch.setattr(damping_search, "NUMBERS_AT_ONCE", 8 * weight.numel() - 1)
+    monkeypatch.setattr(damping_search, "solve_dampings", lambda *_, **__: pytest.fail("too large"))
+    assert torch.equal(gptq(weight, seen, grid, options), want)
+
+
+def test_the_best_is_the_first_of_the_least() -> None:
+    weight, hessian = torch.zeros(2, 2), torch.eye(2)
+    tried = torch.stack([torch.full((2, 2), value) for value in (2.0, 1.0, -1.0, float("nan"))])
+    assert torch.equal(damping_search.best_of([weight], [tried], hessian)[0], tried[1])

@@ -8,7 +8,7 @@ from bitlaw.errors import HessianError, InputError, NonFiniteError
 from bitlaw.formats import parse_format, quantize_groups
 from bitlaw.formats.integer import IntegerFormat
 from bitlaw.quantize import InputStatistics, find_method, make_variant
-from bitlaw.quantize.columns import blocks, units
+from bitlaw.quantize.arrangement import blocks, units
 from bitlaw.quantize.gptq import GptqOptions, gptq
 
 

@@ -8,7 +8,7 @@ from bitlaw.catalog import FORMATS, find
 from bitlaw.errors import HessianError, InputError
 from bitlaw.formats import parse_format, quantize_groups
 from bitlaw.quantize import InputStatistics, make_variant
-from bitlaw.quantize.columns import blocks, units
+from bitlaw.quantize.arrangement import blocks, units
 from bitlaw.quantize.error import output_error
 from bitlaw.quantize.gptq import DAMPING_GRID, GptqOptions, gptq
 from tests.quantize.toys import inputs, statistics_of, weights

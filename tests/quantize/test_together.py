@@ -12,6 +12,8 @@ from bitlaw.quantize.gptq_together import ROWS_AT_ONCE, _parts, gptq_together
 from bitlaw.quantize.method import WeightJob
 
 COLUMNS = 48
+# Of Triton's interpreter, which computes what a mask leaves out behind it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
 
 def statistics() -> InputStatistics:
@@ -34,7 +36,10 @@ def jobs() -> list[WeightJob]:
         ("int8_g16", GptqOptions(scales="static")),
         ("int4_g16", GptqOptions(order="group_aware")),
         ("int4_g16", GptqOptions(damping_rule="search")),
-        ("mxint4_k16", GptqOptions()),
+        ("mxint4_k16", GptqOptions(micro_block=16, damping_rule="search")),
+        ("mxfp4_e2m1_k16", GptqOptions(micro_block=16, damping_rule="search")),
+        ("nvfp4_k16", GptqOptions()),
+        ("kmeans2_g24", GptqOptions()),
         ("int4_tensor", GptqOptions()),
     ]
     return [
@@ -52,9 +57,16 @@ def test_equals_one_by_one(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> Non
     launches = []
     real = gptq_columns.solve_on_gpu
     monkeypatch.setattr(gptq_columns, "available", lambda device: kernel)
-    monkeypatch.setattr("bitlaw.quantize.columns.solve_on_gpu", lambda *a: launches.append(len(a[4])) or real(*a))
+    monkeypatch.setattr("bitlaw.kernels.gptq_block.FULL", 2)  # the interpreter runs programs one after the other
+
+    def watched(rest, factors, ranges, groups, stacks, stored, **settings):
+        launches.append((len(stacks), len(factors)))
+        return real(rest, factors, ranges, groups, stacks, stored, **settings)
+
+    monkeypatch.setattr("bitlaw.quantize.stacked.solve_on_gpu", watched)
     got = gptq_together(asked, inputs)
-    assert (6 in launches) is kernel, "two layers at 2, 4 and 3 symmetric bits of group 16 are one stack"
+    assert ((6, 1) in launches) is kernel, "two layers at 2, 4 and 3 symmetric bits of group 16 are one stack"
+    assert ((4, 8) in launches) is kernel, "two layers in two elements with every damping are one stack"
     for made, wanted in zip(got, want, strict=True):
         assert isinstance(made, torch.Tensor)
         assert float(((made - wanted).abs() < 1e-4).float().mean()) >= 0.99
@@ -73,6 +85,9 @@ def test_stacks_are_cut_at_a_number_of_rows() -> None:
     weight = torch.empty(ROWS_AT_ONCE // 2, 1)
     many = [WeightJob(weight=weight, format=parse_format("int4_row"), options=GptqOptions())] * 5
     assert _parts(many, [0, 1, 2, 3, 4]) == [[0, 1], [2, 3], [4]]
+    eighth = torch.empty(ROWS_AT_ONCE // 16, 1)
+    searched = WeightJob(weight=eighth, format=parse_format("int4_row"), options=GptqOptions(damping_rule="search"))
+    assert _parts([searched] * 3, [0, 1, 2]) == [[0, 1], [2]], "a search has its rows eight times"
 
 
 def test_gptq_offers_it() -> None:

@@ -91,9 +91,15 @@ class NvFp4Format(Scoped):
         """Return the format with the tensor's scale settled."""
         if self.single or not weight.numel():
             return cast(Format, self)
-        tensor_scale = divided(weight.abs().amax().float(), SCALE.largest * ELEMENT.largest)
-        tensor_scale = torch.where(tensor_scale == 0, 1.0, tensor_scale)
+        tensor_scale = self.tensor_scale(weight)
         return prepared(self, lambda group: self._scales(group, tensor_scale))
+
+    def tensor_scale(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return t, float32; 1 under `single` and for a tensor of zeros. weight, any shape -> []."""
+        if self.single or not weight.numel():
+            return torch.ones((), device=weight.device)
+        scale = divided(weight.abs().amax().float(), SCALE.largest * ELEMENT.largest)
+        return torch.where(scale == 0, 1.0, scale)
 
     def choose(self, group: torch.Tensor) -> torch.Tensor:
         """Return the block scale and its reciprocal. group [..., n] -> [..., 2]."""

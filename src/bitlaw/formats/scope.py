@@ -103,6 +103,11 @@ def prepared(format: object, parameters: Callable[[torch.Tensor], torch.Tensor])
     return cast(Format, _Prepared(cast(Format, format), parameters))
 
 
+def unprepared(format: Format) -> Format:
+    """Return the format that `prepare` was asked of; itself if it is not bound to a weight."""
+    return format._format if isinstance(format, _Prepared) else format
+
+
 class _Prepared:
     """A format bound to one weight tensor."""
 

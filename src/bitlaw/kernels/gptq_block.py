@@ -1,71 +1,112 @@
-"""GPTQ's column loop for integer grids: one launch quantizes a block of columns of any number of rows.
+"""GPTQ's column loop: one launch quantizes a block of columns of any number of rows, for several dampings.
 
 Rows are independent given the factor, so a program takes a few rows, keeps their whole block in registers and walks its
-columns: round one, divide its error by the factor's diagonal, subtract the error's share from the columns after it.
-Rows may belong to different variants of one layer: the highest code and the symmetry are read per row.
+columns: round, divide the error by the factor's diagonal, subtract the error's share from the columns after it. With
+micro-blocks, a cell of columns is rounded at once and its columns replaced by what rounding took away; the walk then is the
+forward substitution e_j = (d_j - sum_{i<j} e_i U_ij) / U_jj. Rows may belong to different layers and formats of one family
+(`grids`), whose numbers are read per row; the second axis of programs is the damping, which has a factor of its own.
 
-The arithmetic is that of `quantize.gptq` with `formats.integer`: IEEE division, ties to even. Only the order in which a
+The arithmetic is that of `quantize.columns` with `formats`: IEEE division, the format's ties. Only the order in which a
 fused multiply-add rounds may differ.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 import triton
 import triton.language as tl
 
-# Adding and taking away 1.5 * 2^23 leaves a float32 below 2^22 rounded to nearest, ties to even.
-_ROUNDER = tl.constexpr(12582912.0)
-_LARGEST = tl.constexpr(2097152.0)
-
-
-@triton.jit
-def _round_to_even(x):
-    clipped = tl.minimum(tl.maximum(x, -_LARGEST), _LARGEST)
-    return (clipped + _ROUNDER) - _ROUNDER
+from bitlaw.kernels import grids
+from bitlaw.kernels.grids import Family, RowGrids
+from bitlaw.kernels.rounding import CODEBOOK, FACTS, GIVEN, chosen, extent, to_grid
 
 
 @triton.jit
 def _columns(
-    block, factor, parameters, highest, symmetric, values, errors,
-    rows, factor_stride,
-    COLUMNS: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, DYNAMIC: tl.constexpr,
+    block, factor, given, group_of, kinds, facts, table, values, errors,
+    rows, block_batch, factor_row, factor_batch, given_batch, values_batch, errors_batch,
+    COLUMNS: tl.constexpr, WIDTH: tl.constexpr, CELL: tl.constexpr, STEP: tl.constexpr, PADDED: tl.constexpr,
+    ROWS: tl.constexpr, CHOICE: tl.constexpr, ROUNDING: tl.constexpr, AWAY: tl.constexpr, LEVELS: tl.constexpr,
+    PARAMETERS: tl.constexpr,
 ):  # fmt: skip
+    batch = tl.program_id(1).to(tl.int64)
+    block += batch * block_batch
+    factor += batch * factor_batch
+    given += batch * given_batch
+    values += batch * values_batch
+    errors += batch * errors_batch
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, PADDED)
     there = row < rows
-    inside = there[:, None] & (column < COLUMNS)[None, :]
-    tile = tl.load(block + column[None, :] * rows + row[:, None], mask=inside, other=0.0)
-    top = tl.load(highest + row, mask=there, other=1.0)
-    even = tl.load(symmetric + row, mask=there, other=0) != 0
-    scale = tl.full((ROWS,), 1.0, tl.float32)
-    zero = tl.full((ROWS,), 0.0, tl.float32)
+    row = tl.minimum(row, rows - 1)
+    column = tl.arange(0, PADDED)
+    valid = column < COLUMNS
+    at = column[None, :] * rows + row[:, None]
+    tile = tl.load(block + at, mask=valid[None, :], other=0.0)
+    kind = tl.load(kinds + row)
+    grid = facts + kind * FACTS
+    largest = tl.load(grid)
+    smallest = tl.load(grid + 1)
+    magnet = tl.load(grid + 2)
+    unit = tl.load(grid + 3)
+    entries = table + (kind << LEVELS)
+    a = tl.full((ROWS,), 1.0, tl.float32)
+    b = tl.full((ROWS,), 0.0, tl.float32)
     for j in range(COLUMNS):
-        if j % WIDTH == 0:
-            if DYNAMIC:
-                group = (column >= j) & (column < j + WIDTH)
-                kept = tl.where(group[None, :], tile, 0.0)
-                hi = tl.max(kept, axis=1)
-                lo = tl.min(kept, axis=1)
-                largest = tl.maximum(hi, -lo)
-                hi = tl.where(even, largest, hi)
-                lo = tl.where(even, -largest, lo)
-                empty = hi == lo
-                hi = tl.where(empty, 1.0, hi)
-                lo = tl.where(empty, -1.0, lo)
-                scale = tl.div_rn(hi - lo, top)
-                zero = tl.where(even, (top + 1.0) * 0.5, _round_to_even(tl.div_rn(-lo, scale)))
+        if CELL == 1:
+            stride = 1
+            if CHOICE == GIVEN:
+                place = given + tl.load(group_of + j).to(tl.int64) * (PARAMETERS * rows) + row
+                if ROUNDING == CODEBOOK:
+                    entries = place
+                    stride = rows
+                else:
+                    a = tl.load(place)
+                    b = tl.load(place + rows)
             else:
-                place = parameters + (j // WIDTH) * 2 * rows
-                scale = tl.load(place + row, mask=there, other=1.0)
-                zero = tl.load(place + rows + row, mask=there, other=0.0)
-        weight = tl.sum(tl.where((column == j)[None, :], tile, 0.0), axis=1)
-        code = tl.minimum(tl.maximum(_round_to_even(tl.div_rn(weight, scale)) + zero, 0.0), top)
-        value = (code - zero) * scale
-        later = tl.load(factor + j * factor_stride + column, mask=(column > j) & (column < COLUMNS), other=0.0)
-        error = tl.div_rn(weight - value, tl.load(factor + j * factor_stride + j))
+                if j % WIDTH == 0:
+                    group = valid & (column >= j) & (column < j + WIDTH)
+                    low, high, bits, total = extent(tile, group[None, :], CHOICE)
+                    a, b = chosen(low, high, bits, total, tl.minimum(COLUMNS - j, WIDTH), grid, CHOICE)
+            weight = tl.sum(tl.where((column == j)[None, :], tile, 0.0), axis=1)
+            value = to_grid(weight, a, b, entries, stride, largest, smallest, magnet, unit, ROUNDING, AWAY, LEVELS)
+            tl.store(values + j * rows + row, value, mask=there)
+            difference = weight - value
+        else:
+            if j % CELL == 0:
+                for first in range(j, j + CELL, STEP):
+                    part = valid & (column >= first) & (column < first + STEP)
+                    spot = entries[:, None]
+                    stride = 1
+                    if CHOICE == GIVEN:
+                        number = tl.load(group_of + column, mask=valid, other=0).to(tl.int64)
+                        place = given + number[None, :] * (PARAMETERS * rows) + row[:, None]
+                        if ROUNDING == CODEBOOK:
+                            spot = place
+                            stride = rows
+                            scale = a[:, None]
+                            other = b[:, None]
+                        else:
+                            scale = tl.load(place)
+                            other = tl.load(place + rows)
+                    else:
+                        if first % WIDTH == 0:
+                            group = valid & (column >= first) & (column < first + WIDTH)
+                            low, high, bits, total = extent(tile, group[None, :], CHOICE)
+                            a, b = chosen(low, high, bits, total, tl.minimum(COLUMNS - first, WIDTH), grid, CHOICE)
+                        scale = a[:, None]
+                        other = b[:, None]
+                    value = to_grid(
+                        tile, scale, other, spot, stride,
+                        largest[:, None], smallest[:, None], magnet[:, None], unit[:, None], ROUNDING, AWAY, LEVELS,
+                    )  # fmt: skip
+                    tl.store(values + at, value, mask=there[:, None] & part[None, :])
+                    tile = tl.where(part[None, :], tile - value, tile)
+            difference = tl.sum(tl.where((column == j)[None, :], tile, 0.0), axis=1)
+        later = tl.load(factor + j * factor_row + column, mask=(column > j) & valid, other=0.0)
+        error = tl.div_rn(difference, tl.load(factor + j * factor_row + j))
         tile = tile - error[:, None] * later[None, :]
-        tl.store(values + j * rows + row, value, mask=there)
         tl.store(errors + j * rows + row, error, mask=there)
 
 
@@ -73,49 +114,72 @@ FULL = 1536
 """Programs of one warp that keep a GPU of 132 multiprocessors busy (benchmarks/gptq_kernel_gpu.py)."""
 
 
-def launch(rows: int) -> tuple[int, int]:
-    """Return rows a program and warps: one warp, and as many rows of up to 16 as leave programs enough for the GPU."""
-    return min(triton.next_power_of_2(max(rows // FULL, 1)), 16), 1
+def launch(rows: int, most: int = 16) -> tuple[int, int]:
+    """Return rows a program and warps: one warp, and as many rows up to `most` as leave programs enough for the GPU."""
+    return min(triton.next_power_of_2(max(rows // FULL, 1)), most), 1
+
+
+def constants(family: Family, columns: int, width: int, cell: int, *, rows: int) -> dict[str, object]:
+    """Return what a launch is compiled for: a family, the columns of a block, of a group and of a cell, rows a program."""
+    return {
+        "COLUMNS": columns,
+        "WIDTH": width,
+        "CELL": cell,
+        "STEP": cell if family.choice == grids.GIVEN else min(cell, width),
+        "PADDED": max(triton.next_power_of_2(columns), 16),
+        "ROWS": rows,
+        "CHOICE": family.choice,
+        "ROUNDING": family.rounding,
+        "AWAY": family.away,
+        "LEVELS": family.entries.bit_length() - 1,
+        "PARAMETERS": family.parameters,
+    }
 
 
 def quantize_block(
     block: torch.Tensor,
     factor: torch.Tensor,
     width: int,
-    highest: torch.Tensor,
-    symmetric: torch.Tensor,
-    parameters: torch.Tensor | None = None,
+    rows: RowGrids,
+    values: torch.Tensor,
     *,
+    cell: int = 1,
+    given: torch.Tensor | None = None,
+    group_of: torch.Tensor | None = None,
     rows_per_program: int = 0,
     warps: int = 0,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize a block of columns; return values and errors divided by the factor's diagonal, both [columns, rows].
+) -> torch.Tensor:
+    """Quantize a block of columns into `values`; return the errors divided by the factor's diagonal.
 
-    block [columns, rows] float32, a column contiguous, columns <= 256, a group starting at its first column; factor
-    [columns, columns], upper triangular, any row stride; width is the group's, at most the block's columns or a group
-    that spans it; highest [rows] float32 is the highest code and symmetric [rows] int8 the symmetry of each row.
-    parameters [groups, 2, rows] are scale and zero point where they are given (static, or groups wider than the
-    block); without them they are chosen from the group as updated so far. `block` is not changed.
+    block, values and errors [dampings, columns, rows] float32, rows contiguous, columns <= 256, a group starting at the
+    first column; factor [dampings, columns, columns], upper triangular, any strides; width is the group's, cell the number
+    of columns rounded at once, one of them a multiple of the other. given [dampings or 1, groups, p, rows] are parameters
+    (`Grid.pack`) and group_of [columns] int32 the group of each column where torch chose them; without them they are
+    chosen from the groups as updated so far. `block` is not changed.
     """
-    columns, rows = block.shape
+    dampings, columns, count = block.shape
+    family = rows.family if given is None else dataclasses.replace(rows.family, choice=grids.GIVEN)
     if not rows_per_program or not warps:
-        rows_per_program, warps = launch(rows)
-    values, errors = torch.empty_like(block), torch.empty_like(block)
-    _columns[(triton.cdiv(rows, rows_per_program),)](
+        rows_per_program, warps = launch(dampings * count, most=16 if cell == 1 else 8)
+    errors = torch.empty((dampings, columns, count), dtype=torch.float32, device=block.device)
+    _columns[(triton.cdiv(count, rows_per_program), dampings)](
         block,
         factor,
-        block if parameters is None else parameters,
-        highest,
-        symmetric,
+        block if given is None else given,
+        rows.kinds if group_of is None else group_of,
+        rows.kinds,
+        rows.facts,
+        rows.table,
         values,
         errors,
-        rows,
+        count,
+        block.stride(0),
+        factor.stride(1),
         factor.stride(0),
-        COLUMNS=columns,
-        WIDTH=width,
-        PADDED=triton.next_power_of_2(columns),
-        ROWS=rows_per_program,
-        DYNAMIC=parameters is None,
+        0 if given is None or len(given) == 1 else given.stride(0),
+        values.stride(0),
+        errors.stride(0),
+        **constants(family, columns, width, cell, rows=rows_per_program),
         num_warps=warps,
     )
-    return values, errors
+    return errors

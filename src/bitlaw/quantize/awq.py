@@ -19,7 +19,7 @@ import torch
 
 from bitlaw.formats import Format, quantize_groups
 from bitlaw.formats.grouping import group_parameters
-from bitlaw.quantize.columns import group_ranges
+from bitlaw.quantize.arrangement import group_ranges
 from bitlaw.quantize.error import output_error, row_errors
 from bitlaw.quantize.gptq import GptqOptions, solve
 from bitlaw.quantize.method import CalibratedOptions, Method, Quantized, require_flag, require_whole

@@ -12,100 +12,11 @@ Rows never meet, so all are done at once; updates beyond a block of columns are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
-
 import torch
 
-from bitlaw.errors import InputError
-from bitlaw.formats import Format, group_starts
-from bitlaw.formats.integer import IntegerFormat
-from bitlaw.kernels.gptq_columns import Stack, serves, solve_on_gpu
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrangement:
-    """In which order columns are quantized, and which of them share parameters.
-
-    order [in] stored column of each place; groups (start, stop) in places, for parameters chosen on the way;
-    stored_group: which stored group the column of each place belongs to, for parameters chosen before.
-    """
-
-    order: torch.Tensor
-    groups: list[tuple[int, int]]
-    stored_group: list[int]
-
-
-def group_ranges(columns: int, format: Format) -> list[tuple[int, int]]:
-    """Return (start, stop) of the groups of a row; the last may be shorter."""
-    starts = group_starts(columns, format)
-    return list(zip(starts, [*starts[1:], columns], strict=True))
-
-
-def arrange(order: torch.Tensor, kind: str, stored: list[tuple[int, int]]) -> Arrangement:
-    """Return the arrangement of an order; stored are the (start, stop) of the groups as stored.
-
-    Under `none` and `group_aware` the groups are the stored ones, in the order in which they come; under `activation`
-    they are runs of the reordered columns.
-    """
-    group_of = [number for number, (start, stop) in enumerate(stored) for _ in range(start, stop)]
-    stored_group = [group_of[column] for column in order.tolist()]
-    groups = stored
-    if kind == "group_aware":
-        starts = [0, *(i for i in range(1, len(stored_group)) if stored_group[i] != stored_group[i - 1])]
-        groups = list(zip(starts, [*starts[1:], len(stored_group)], strict=True))
-    return Arrangement(order=order, groups=groups, stored_group=stored_group)
-
-
-def units(groups: list[tuple[int, int]], micro_block: int) -> list[list[tuple[int, int]]]:
-    """Return the micro-blocks, in lists that must be updated together because they share parameters or a micro-block.
-
-    Groups of 4, micro_block 2: [(0, 2), (2, 4)], [(4, 6), (6, 8)]      groups of 2, micro_block 4: [(0, 4)], [(4, 8)]
-    Raises InputError unless the group size is a multiple of micro_block or a divisor.
-    """
-    width = groups[0][1] - groups[0][0] if len(groups) == 1 else max(stop - start for start, stop in groups)
-    if len(groups) > 1 and width % micro_block and micro_block % width:
-        raise InputError(
-            f"micro_block={micro_block} and groups of {width} cut across each other. "
-            f"Give a multiple or a divisor of {width}, or 1 for none."
-        )
-    if micro_block <= width:
-        return [[(a, min(a + micro_block, stop)) for a in range(start, stop, micro_block)] for start, stop in groups]
-    together = micro_block // width
-    runs = [groups[i : i + together] for i in range(0, len(groups), together)]
-    return [[(run[0][0], run[-1][1])] for run in runs]
-
-
-def blocks(cells: list[list[tuple[int, int]]], block_size: int) -> list[list[tuple[int, int]]]:
-    """Return lists of micro-blocks that are updated lazily together: at most `block_size` columns where that is possible.
-
-    No group starts behind stale columns: a block holds whole units, or a part of one unit.
-
-    Groups of 48, micro_block 1, block_size 128: columns 0-95, 96-191, ...
-    Groups of 192, block_size 128: columns 0-127, 128-191, 192-319, ...
-    """
-    made: list[list[tuple[int, int]]] = []
-    size = 0
-    for unit in cells:
-        width = unit[-1][1] - unit[0][0]
-        if made and size + width <= block_size:
-            made[-1].extend(unit)
-            size += width
-            continue
-        size = width
-        if width <= block_size:
-            made.append(list(unit))
-            continue
-        part: list[tuple[int, int]] = []
-        for cell in unit:
-            if part and cell[1] - part[0][0] > block_size:
-                made.append(part)
-                part = []
-            part.append(cell)
-        made.append(part)
-        size = block_size  # a part of a unit takes no other unit in
-    return made
+from bitlaw.formats import Format
+from bitlaw.quantize.arrangement import Arrangement, ColumnSettings, blocks, units
+from bitlaw.quantize.stacked import solve_stacked, stackable
 
 
 def solve_columns(
@@ -127,6 +38,9 @@ def solve_columns(
     block_size columns begins, for micro_block 1. drift [in, in]: P of GPTAQ in the same order, strictly upper:
     w_k += w_j P_jk beside the error's own move.
     """
+    settings: ColumnSettings = {"micro_block": micro_block, "block_size": block_size, "by_block": by_block}
+    if drift is None and stackable(weight, format, arrangement, static=static is not None, **settings):
+        return solve_stacked([weight], [format], [factor], arrangement, statics=[static], **settings)[0][0]
     # Columns as rows: a column is contiguous, and the update of later columns is one rank-1 product.
     rest = weight.T[arrangement.order].contiguous()
     group_stop = dict(arrangement.groups)
@@ -137,11 +51,6 @@ def solve_columns(
         ]
     else:
         batches = blocks(units(arrangement.groups, micro_block), block_size)
-    ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
-    if micro_block == 1 and drift is None and not by_block and serves(format, weight.device, ranges, group_stop):
-        stack = Stack(rows=slice(0, len(weight)), format=format, static=static)
-        done = solve_on_gpu(rest, factor, ranges, group_stop, [stack], arrangement.stored_group)
-        return _stored(done, arrangement.order)
     done = torch.empty_like(rest)
     parameters = torch.empty(0)
     for cells in batches:
@@ -183,51 +92,7 @@ def solve_columns(
         rest[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1.0)
         if drift is not None:
             rest[stop:].addmm_(drift[start:stop, stop:].T, before)
-    return _stored(done, arrangement.order)
-
-
-def stackable(
-    format: Format, device: torch.device, arrangement: Arrangement, micro_block: int, block_size: int
-) -> bool:
-    """Whether `solve_stacked` serves this format, in this arrangement, on this device."""
-    if micro_block != 1:
-        return False
-    batches = blocks(units(arrangement.groups, micro_block), block_size)
-    ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
-    return serves(format, device, ranges, dict(arrangement.groups))
-
-
-def solve_stacked(
-    weights: Sequence[torch.Tensor],
-    formats: Sequence[Format],
-    factor: torch.Tensor,
-    arrangement: Arrangement,
-    *,
-    statics: Sequence[torch.Tensor | None],
-    block_size: int = 128,
-) -> list[torch.Tensor]:
-    """Return each weight quantized column by column, all of them stacked as rows of one walk over the columns.
-
-    weights [out_i, in] float32 read the same input, so one factor serves all; layers and variants may be mixed, as long as
-    all formats are `stackable` in this arrangement and all are static or none is. Same arithmetic as `solve_columns`.
-    """
-    rest = torch.cat([weight.T for weight in weights], 1)[arrangement.order]
-    stacks, first = [], 0
-    for weight, format, static in zip(weights, formats, statics, strict=True):
-        rows = slice(first, first + len(weight))
-        stacks.append(Stack(rows=rows, format=cast(IntegerFormat, format), static=static))
-        first = rows.stop
-    batches = blocks(units(arrangement.groups, 1), block_size)
-    ranges = [(cells[0][0], cells[-1][1]) for cells in batches]
-    done = solve_on_gpu(rest, factor, ranges, dict(arrangement.groups), stacks, arrangement.stored_group)
-    return [_stored(done[:, stack.rows], arrangement.order) for stack in stacks]
-
-
-def _stored(done: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """Return columns in places, [in, out], as a weight [out, in] with its columns where they are stored."""
-    quantized = torch.empty_like(done)
-    quantized[order] = done
-    return quantized.T.contiguous()
+    return arrangement.stored(done)
 
 
 def _round_cell(

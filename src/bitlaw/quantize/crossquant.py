@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from bitlaw.formats import Format
-from bitlaw.quantize.columns import group_ranges
+from bitlaw.quantize.arrangement import group_ranges
 from bitlaw.quantize.method import Method, Quantized, require_between
 from bitlaw.quantize.statistics import Statistics, require_finite
 

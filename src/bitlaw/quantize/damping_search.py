@@ -1,26 +1,53 @@
-"""GPTQ's micro-blocks with every damping of a search at once: the loop of columns.py with a leading dimension of dampings.
+"""A search over dampings side by side: the loop of columns.py with a leading dimension of dampings, and the choice among them.
 
 A search solves the same layer for eight factors. Rows of different dampings never meet, so the eight walk over the columns
-side by side, in batched products: an eighth of the launches, which is what a small layer on a GPU waits for.
+together, in batched products: an eighth of the launches, which is what a small layer on a GPU waits for. Where the column
+kernel serves (`stacked`), it takes the dampings too and this loop is its oracle.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from bitlaw.formats import Format
-from bitlaw.quantize.columns import Arrangement, blocks, units
+from bitlaw.quantize.arrangement import Arrangement, blocks, units
+from bitlaw.quantize.error import row_errors
 
 NUMBERS_AT_ONCE = 1 << 30
 """Numbers in a table of weights of all dampings: above it (4 GiB) they go one after the other."""
 
 
-def serves(weight: torch.Tensor, dampings: int, *, micro_block: int, scales: str, drift: bool) -> bool:
-    """Whether `solve_dampings` is the way: on a GPU, for micro-blocks whose scales are chosen on the way."""
-    small = dampings * weight.numel() <= NUMBERS_AT_ONCE
-    return weight.is_cuda and micro_block > 1 and scales == "dynamic" and not drift and small
+def small(weight: torch.Tensor, dampings: int) -> bool:
+    """Whether the weights of so many dampings are few enough to be there at once."""
+    return dampings * weight.numel() <= NUMBERS_AT_ONCE
+
+
+def serves(weight: torch.Tensor, micro_block: int) -> bool:
+    """Whether `solve_dampings` is the way: on a GPU, for micro-blocks (whose scales are chosen on the way)."""
+    return weight.is_cuda and micro_block > 1
+
+
+def best_of(
+    weights: Sequence[torch.Tensor], tried: Sequence[torch.Tensor], hessian: torch.Tensor
+) -> list[torch.Tensor]:
+    """Return of each weight [out, in] the try with the least output error, the first where equal.
+
+    tried [dampings, out, in] of each; hessian [in, in], the mean of x^T x.
+    """
+    sums = [
+        row_errors(one - weight, hessian).double().sum()
+        for weight, made in zip(weights, tried, strict=True)
+        for one in made
+    ]
+    errors = torch.stack(sums).view(len(weights), -1).tolist()
+    best = []
+    for made, of_made in zip(tried, errors, strict=True):
+        finite = [error if math.isfinite(error) else math.inf for error in of_made]
+        best.append(made[finite.index(min(finite))].clone())
+    return best
 
 
 def solve_dampings(
@@ -52,9 +79,7 @@ def solve_dampings(
             errors[:, first - start : last - start] = moved
             rest[:, last:stop].baddbmm_(factor[:, first:last, last:stop].transpose(1, 2), moved, alpha=-1.0)
         rest[:, stop:].baddbmm_(factor[:, start:stop, stop:].transpose(1, 2), errors, alpha=-1.0)
-    quantized = torch.empty_like(done)
-    quantized[:, arrangement.order] = done
-    return quantized.transpose(1, 2).contiguous()
+    return arrangement.stored(done)
 
 
 def _round(

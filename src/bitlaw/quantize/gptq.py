@@ -19,9 +19,11 @@ from bitlaw.errors import HessianError, InputError
 from bitlaw.formats import Format
 from bitlaw.formats.grouping import group_parameters
 from bitlaw.quantize import damping_search
-from bitlaw.quantize.columns import arrange, group_ranges, solve_columns
-from bitlaw.quantize.error import output_error, row_errors
+from bitlaw.quantize.arrangement import Arrangement, ColumnSettings, arrange, group_ranges
+from bitlaw.quantize.columns import solve_columns
+from bitlaw.quantize.error import output_error
 from bitlaw.quantize.method import CalibratedOptions, require_choice, require_whole
+from bitlaw.quantize.stacked import solve_stacked, stackable
 from bitlaw.quantize.statistics import InputStatistics, Statistics, require_inputs
 
 DAMPING_GRID = tuple(10.0**exponent for exponent in range(-3, 5))
@@ -90,10 +92,12 @@ def solve(
     work = torch.where(inputs.unused(), torch.zeros((), device=weight.device), weight)
     if options.damping_rule != "search":
         return _solve_damped(work, inputs, format, options, options.damping, static, alpha)
-    if static is None and damping_search.serves(
-        work, len(DAMPING_GRID), micro_block=options.micro_block, scales=options.scales, drift=alpha != 0.0
-    ):
-        return _search_together(work, weight, inputs, format, options)
+    if alpha == 0.0 and damping_search.small(work, len(DAMPING_GRID)):
+        if static is None and options.scales == "static":
+            static = group_parameters(work, format)
+        tried = _solve_dampings(work, inputs, format, options, static)
+        if tried is not None:
+            return damping_search.best_of([weight], [tried], inputs.hessian)[0]
     best: torch.Tensor | None = None
     least = math.inf
     failure: HessianError | None = None
@@ -111,12 +115,43 @@ def solve(
     return best
 
 
-def _search_together(
-    work: torch.Tensor, weight: torch.Tensor, inputs: InputStatistics, format: Format, options: GptqOptions
-) -> torch.Tensor:
-    """Return the weight of the damping with the least output error, all of DAMPING_GRID solved side by side."""
+def _solve_dampings(
+    work: torch.Tensor,
+    inputs: InputStatistics,
+    format: Format,
+    options: GptqOptions,
+    static: torch.Tensor | None,
+) -> torch.Tensor | None:
+    """Return the weight quantized with every damping of the search side by side, [dampings, out, in].
+
+    None where nothing does that for this format, these options and this device.
+    """
     ranges = group_ranges(work.shape[1], format)
+    arrangement = arranged(inputs, options.order, ranges)
+    settings = column_settings(options)
+    if stackable(work, format, arrangement, static=static is not None, **settings):
+        factors = dampings(inputs, options, ranges)
+        return solve_stacked([work], [format], factors, arrangement, statics=[static], **settings)[0]
+    if static is not None or not damping_search.serves(work, options.micro_block):
+        return None
+    return damping_search.solve_dampings(
+        work,
+        dampings(inputs, options, ranges),
+        arrangement,
+        format.prepare(work),
+        micro_block=options.micro_block,
+        block_size=options.block_size,
+    )
+
+
+def dampings(inputs: InputStatistics, options: GptqOptions, ranges: list[tuple[int, int]]) -> list[torch.Tensor]:
+    """Return the factors, [in, in] each, of the dampings that the options ask for: of a search those that can be factorised.
+
+    Raises HessianError if no damping gives a positive definite H.
+    """
     width = order_width(options.order, ranges)
+    if options.damping_rule != "search":
+        return [inputs.inverse_factor(options.damping, options.order, width=width, rule=options.damping_rule)]
     factors: list[torch.Tensor] = []
     failure: HessianError | None = None
     for share in DAMPING_GRID:
@@ -126,18 +161,22 @@ def _search_together(
             failure = error
     if not factors:
         raise failure or HessianError("no damping was tried")
-    tried = damping_search.solve_dampings(
-        work,
-        factors,
-        arrange(inputs.order(options.order, width), options.order, ranges),
-        format.prepare(work),
-        micro_block=options.micro_block,
-        block_size=options.block_size,
+    return factors
+
+
+def arranged(inputs: InputStatistics, order: str, ranges: list[tuple[int, int]]) -> Arrangement:
+    """Return the arrangement of the columns, made once for each kind of group."""
+    key = ("arrangement", order, tuple(ranges))
+    made: Arrangement = inputs.derived(
+        key, lambda: arrange(inputs.order(order, order_width(order, ranges)), order, ranges)
     )
-    hessian = inputs.hessian
-    errors = torch.stack([row_errors(one - weight, hessian).double().sum() for one in tried]).tolist()
-    finite = [error if math.isfinite(error) else math.inf for error in errors]
-    return tried[finite.index(min(finite))]
+    return made
+
+
+def column_settings(options: GptqOptions) -> ColumnSettings:
+    """Return what the loop of columns takes of the options."""
+    by_block = options.scales == "block"
+    return {"micro_block": options.micro_block, "block_size": options.block_size, "by_block": by_block}
 
 
 def order_width(order: str, ranges: list[tuple[int, int]]) -> int:
@@ -158,19 +197,17 @@ def _solve_damped(
     width = order_width(options.order, ranges)
     rule = "absolute" if options.damping_rule == "absolute" else "relative"
     factor = inputs.inverse_factor(damping, options.order, width=width, rule=rule)
-    order = inputs.order(options.order, width)
+    arrangement = arranged(inputs, options.order, ranges)
     if static is None and options.scales == "static":
         static = group_parameters(work, format)  # [out, groups, p]
     return solve_columns(
         work,
         factor,
-        arrange(order, options.order, ranges),
+        arrangement,
         format.prepare(work),
         static=static,
-        micro_block=options.micro_block,
-        block_size=options.block_size,
-        by_block=options.scales == "block",
-        drift=_drift(inputs, factor, order, alpha) if alpha else None,
+        drift=_drift(inputs, factor, arrangement.order, alpha) if alpha else None,
+        **column_settings(options),
     )
 
 

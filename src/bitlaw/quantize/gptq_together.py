@@ -1,8 +1,8 @@
 """GPTQ of several layers and variants that read the same input, in as few walks over the columns as there are kinds of group.
 
 Rows never meet in GPTQ, so weights that share a factor can be stacked: query, key and value of a block, and all bit
-widths of a sweep. Stacked are jobs with equal options and group widths, whose format the kernel serves; every other job is
-solved by itself. The numbers are those of `gptq` either way.
+widths of a sweep. Stacked are jobs with equal options and group widths and formats of one family, which the kernel serves;
+every other job is solved by itself. A search takes all its dampings along. The numbers are those of `gptq` either way.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import torch
 from bitlaw.errors import HessianError
 from bitlaw.formats import Format
 from bitlaw.formats.grouping import group_parameters
-from bitlaw.quantize.columns import Arrangement, arrange, group_ranges, solve_stacked, stackable
-from bitlaw.quantize.gptq import GptqOptions, gptq, order_width
+from bitlaw.quantize.arrangement import group_ranges
+from bitlaw.quantize.damping_search import best_of
+from bitlaw.quantize.gptq import DAMPING_GRID, GptqOptions, arranged, column_settings, dampings, gptq
 from bitlaw.quantize.method import Method, WeightJob
+from bitlaw.quantize.stacked import solve_stacked, stackable
 from bitlaw.quantize.statistics import InputStatistics, Statistics, require_inputs
 
 ROWS_AT_ONCE = 1 << 17
@@ -50,31 +52,22 @@ def gptq_together(jobs: Sequence[WeightJob], statistics: Statistics) -> list[tor
 def _kind(job: WeightJob, number: int, inputs: InputStatistics) -> Hashable:
     """Return what jobs of one stack have in common; a job that cannot be stacked has its own number."""
     options: GptqOptions = job.options
-    if options.damping_rule == "search" or options.scales == "block":
-        return number
     ranges = group_ranges(job.weight.shape[1], job.format)
-    places = _arrangement(inputs, options.order, ranges)
-    if not stackable(job.format, job.weight.device, places, options.micro_block, options.block_size):
+    places = arranged(inputs, options.order, ranges)
+    static = options.scales == "static"
+    family = stackable(job.weight, job.format, places, static=static, **column_settings(options))
+    if family is None:
         return number
     alike = dataclasses.replace(options, upstream="quantized", within_block="parallel", on_failure="raise")
-    return (alike, tuple(ranges))
-
-
-def _arrangement(inputs: InputStatistics, order: str, ranges: list[tuple[int, int]]) -> Arrangement:
-    """Return the arrangement of the columns, made once for each kind of group."""
-    key = ("arrangement", order, tuple(ranges))
-    made: Arrangement = inputs.derived(
-        key, lambda: arrange(inputs.order(order, order_width(order, ranges)), order, ranges)
-    )
-    return made
+    return (alike, tuple(ranges), family)
 
 
 def _parts(jobs: Sequence[WeightJob], numbers: Sequence[int]) -> list[list[int]]:
-    """Return the numbers in runs of at most ROWS_AT_ONCE rows."""
+    """Return the numbers in runs of at most ROWS_AT_ONCE rows, a row counted once for each damping."""
     parts: list[list[int]] = []
     rows = ROWS_AT_ONCE
     for number in numbers:
-        here = len(jobs[number].weight)
+        here = len(jobs[number].weight) * (len(DAMPING_GRID) if jobs[number].options.damping_rule == "search" else 1)
         if rows + here > ROWS_AT_ONCE:
             parts.append([])
             rows = 0
@@ -93,20 +86,17 @@ def _solve(jobs: Sequence[WeightJob], inputs: InputStatistics) -> list[torch.Ten
     zero = torch.zeros((), device=first.weight.device)
     works = [torch.where(inputs.unused(), zero, job.weight) for job in jobs]
     ranges = group_ranges(first.weight.shape[1], first.format)
-    width = order_width(options.order, ranges)
-    rule = "absolute" if options.damping_rule == "absolute" else "relative"
-    factor = inputs.inverse_factor(options.damping, options.order, width=width, rule=rule)
-    statics = [_static(work, job.format, options) for work, job in zip(works, jobs, strict=True)]
-    return list(
-        solve_stacked(
-            works,
-            [job.format for job in jobs],
-            factor,
-            _arrangement(inputs, options.order, ranges),
-            statics=statics,
-            block_size=options.block_size,
-        )
+    made = solve_stacked(
+        works,
+        [job.format for job in jobs],
+        dampings(inputs, options, ranges),
+        arranged(inputs, options.order, ranges),
+        statics=[_static(work, job.format, options) for work, job in zip(works, jobs, strict=True)],
+        **column_settings(options),
     )
+    if options.damping_rule == "search":
+        return list(best_of([job.weight for job in jobs], made, inputs.hessian))
+    return [of_one_damping[0] for of_one_damping in made]
 
 
 def _static(work: torch.Tensor, format: Format, options: GptqOptions) -> torch.Tensor | None:
