@@ -114,9 +114,12 @@ FULL = 1536
 """Programs of one warp that keep a GPU of 132 multiprocessors busy (benchmarks/gptq_kernel_gpu.py)."""
 
 
-def launch(rows: int, most: int = 16) -> tuple[int, int]:
-    """Return rows a program and warps: one warp, and as many rows up to `most` as leave programs enough for the GPU."""
-    return min(triton.next_power_of_2(max(rows // FULL, 1)), most), 1
+def launch(rows: int, cell: int = 1) -> tuple[int, int]:
+    """Return rows a program and warps: one warp, and as many rows as leave programs enough for the GPU.
+
+    At most 16; 8 where a cell of several columns is rounded at once, which takes more registers.
+    """
+    return min(triton.next_power_of_2(max(rows // FULL, 1)), 16 if cell == 1 else 8), 1
 
 
 def constants(family: Family, columns: int, width: int, cell: int, *, rows: int) -> dict[str, object]:
@@ -160,7 +163,7 @@ def quantize_block(
     dampings, columns, count = block.shape
     family = rows.family if given is None else dataclasses.replace(rows.family, choice=grids.GIVEN)
     if not rows_per_program or not warps:
-        rows_per_program, warps = launch(dampings * count, most=16 if cell == 1 else 8)
+        rows_per_program, warps = launch(dampings * count, cell)
     errors = torch.empty((dampings, columns, count), dtype=torch.float32, device=block.device)
     _columns[(triton.cdiv(count, rows_per_program), dampings)](
         block,
