@@ -5,7 +5,7 @@ function `(weight, statistics, format, options) -> weight` (or a `Quantized`, wh
 format's), and a `Method` that joins them; add one line to `catalog.METHODS` and one to `docs/methods.md`.
 `tests/quantize/test_conformance.py` picks it up with every format.
 
-method.py      what a method is; statistics.py  what it may look at; error.py  what it does to a layer's output
+method.py      what a method is; statistics.py  what it may look at (triangular.py: its factor's inverse); error.py  what it does to a layer's output
 columns.py     the column loop of every GPTQ; scaled.py, rotation.py, outliers.py  parts that methods share
 """
 

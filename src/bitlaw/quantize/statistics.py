@@ -10,6 +10,7 @@ import torch
 
 from bitlaw.errors import HessianError, InputError, NonFiniteError, UnreadError
 from bitlaw.kernels import moments
+from bitlaw.quantize.triangular import invert_lower
 
 
 class InputStatistics:
@@ -152,9 +153,8 @@ class InputStatistics:
                 f"the Hessian of {self.features} inputs from {self.tokens} tokens is not positive definite with "
                 f"damping={damping}: raise damping or calibrate on more tokens"
             )
-        eye = torch.eye(self.features, dtype=work, device=lower.device)
-        inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
-        del eye, lower
+        inverse = invert_lower(lower)
+        del lower
         factor: torch.Tensor = inverse.flip(0, 1).to(torch.float32).contiguous()
         return factor
 
