@@ -50,3 +50,34 @@ def test_probes_lie_at_the_same_points_and_have_the_same_taylor_terms(family: st
         assert a.nats / a.tokens_scored == pytest.approx(b.nats / b.tokens_scored, abs=2e-5)
     assert on_cpu[0].gradient_along == pytest.approx(on_gpu[0].gradient_along, rel=1e-3, abs=1e-6)
     assert on_cpu[0].curvature_along == pytest.approx(on_gpu[0].curvature_along, rel=1e-2, abs=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_the_kernels_run_where_their_tensors_are(device: str) -> None:
+    """Triton launches on the current GPU: a sweep on another one has to say so."""
+    if torch.device(device).index >= torch.cuda.device_count():
+        pytest.skip("needs two GPUs")
+    evaluation, calibration = windows(32, 24, seed=1), windows(40, 24, seed=2)
+    variants = [Variant(), make_variant("gptq", "int4_g16", {"upstream": "full_precision"})]
+    here = sweep(FAMILIES["llama"]().cuda(), variants, evaluation, calibration)
+    there = sweep(FAMILIES["llama"]().to(device), variants, evaluation, calibration)
+    for a, b in zip(here, there, strict=True):
+        assert a.seen.nats == pytest.approx(b.seen.nats, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_and_eager_agree(dtype: torch.dtype) -> None:
+    evaluation, calibration = windows(32, 24, seed=1), windows(40, 24, seed=2)
+    variants = [
+        Variant(),
+        make_variant("nearest", "int3_g16"),
+        make_variant("gptq", "int4_g16", {"upstream": "full_precision"}),
+    ]
+    eager, compiled = (
+        sweep(FAMILIES["llama"]().cuda().to(dtype), variants, evaluation, calibration, batch_windows=12, compile=how)
+        for how in ("no", "yes")
+    )
+    within = 1e-4 if dtype == torch.float32 else 2e-2
+    for a, b in zip(eager, compiled, strict=True):
+        assert (b.compiled, b.notes) == (True, "")
+        assert a.seen.nats / a.seen.tokens_scored == pytest.approx(b.seen.nats / b.seen.tokens_scored, abs=within)

@@ -165,24 +165,25 @@ def quantize_block(
     if not rows_per_program or not warps:
         rows_per_program, warps = launch(dampings * count, cell)
     errors = torch.empty((dampings, columns, count), dtype=torch.float32, device=block.device)
-    _columns[(triton.cdiv(count, rows_per_program), dampings)](
-        block,
-        factor,
-        block if given is None else given,
-        rows.kinds if group_of is None else group_of,
-        rows.kinds,
-        rows.facts,
-        rows.table,
-        values,
-        errors,
-        count,
-        block.stride(0),
-        factor.stride(1),
-        factor.stride(0),
-        0 if given is None or len(given) == 1 else given.stride(0),
-        values.stride(0),
-        errors.stride(0),
-        **constants(family, columns, width, cell, rows=rows_per_program),
-        num_warps=warps,
-    )
+    with torch.cuda.device_of(block):  # Triton launches on the current GPU, whatever the tensors' is
+        _columns[(triton.cdiv(count, rows_per_program), dampings)](
+            block,
+            factor,
+            block if given is None else given,
+            rows.kinds if group_of is None else group_of,
+            rows.kinds,
+            rows.facts,
+            rows.table,
+            values,
+            errors,
+            count,
+            block.stride(0),
+            factor.stride(1),
+            factor.stride(0),
+            0 if given is None or len(given) == 1 else given.stride(0),
+            values.stride(0),
+            errors.stride(0),
+            **constants(family, columns, width, cell, rows=rows_per_program),
+            num_warps=warps,
+        )
     return errors

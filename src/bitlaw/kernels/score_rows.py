@@ -73,20 +73,21 @@ def score_rows(
     kl = torch.zeros_like(nats)
     agree = torch.ones((windows, scored), dtype=torch.int32, device=variant.device)
     other = variant if base is None else base
-    _score[(windows * scored,)](
-        other,
-        variant,
-        targets.contiguous(),
-        nats,
-        kl,
-        agree,
-        scored,
-        other.stride(0),
-        other.stride(1),
-        variant.stride(0),
-        variant.stride(1),
-        VOCABULARY=vocabulary,
-        COLUMNS=min(4096, triton.next_power_of_2(vocabulary)),
-        SAME=base is None,
-    )
+    with torch.cuda.device_of(variant):  # Triton launches on the current GPU, whatever the tensors' is
+        _score[(windows * scored,)](
+            other,
+            variant,
+            targets.contiguous(),
+            nats,
+            kl,
+            agree,
+            scored,
+            other.stride(0),
+            other.stride(1),
+            variant.stride(0),
+            variant.stride(1),
+            VOCABULARY=vocabulary,
+            COLUMNS=min(4096, triton.next_power_of_2(vocabulary)),
+            SAME=base is None,
+        )
     return nats, kl, agree

@@ -20,9 +20,9 @@ def invert_lower(lower: torch.Tensor) -> torch.Tensor:
     """Return the inverse of a lower triangular matrix [n, n]; what is above its diagonal is not read. float32 or float64."""
     size = len(lower)
     if size <= SOLVED_WHOLE:
-        return torch.linalg.solve_triangular(
-            lower, torch.eye(size, dtype=lower.dtype, device=lower.device), upper=False
-        )
+        identity = torch.eye(size, dtype=lower.dtype, device=lower.device)
+        solved: torch.Tensor = torch.linalg.solve_triangular(lower, identity, upper=False)
+        return solved
     half = size // 2
     inverse = torch.zeros_like(lower)
     inverse[:half, :half] = invert_lower(lower[:half, :half])
