@@ -18,7 +18,8 @@ from typing import Any, cast
 import torch
 
 from bitlaw.errors import InputError
-from bitlaw.formats import Format, quantize_groups
+from bitlaw.formats import Format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize.method import CalibratedOptions, Method, Quantized, format_bits, require_between
 from bitlaw.quantize.outliers import VALUE_BITS, sparse_bits, top_share
 from bitlaw.quantize.statistics import Statistics, require_inputs

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bitlaw.formats import Format, quantize_groups
+from bitlaw.formats import Format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize.method import GRADIENTS, Method, Quantized, format_bits, require_between
 from bitlaw.quantize.outliers import sparse_bits, top_share
 from bitlaw.quantize.statistics import Statistics, require_gradients

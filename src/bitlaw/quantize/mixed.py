@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from bitlaw.errors import InputError
-from bitlaw.formats import Format, parse_format, quantize_groups
+from bitlaw.formats import Format, parse_format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize.method import (
     GRADIENTS,
     LayerFacts,

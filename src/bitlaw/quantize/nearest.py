@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bitlaw.formats import Format, quantize_groups
+from bitlaw.formats import Format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize.method import Method, NoOptions
 from bitlaw.quantize.statistics import Statistics
 

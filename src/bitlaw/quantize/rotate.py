@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bitlaw.formats import Format, quantize_groups
+from bitlaw.formats import Format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize.gptq import GptqOptions, solve
 from bitlaw.quantize.method import Method, require_whole
 from bitlaw.quantize.rotation import Rotation, rotation

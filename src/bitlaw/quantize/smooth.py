@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bitlaw.formats import Format, quantize_groups
+from bitlaw.formats import Format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize.method import CalibratedOptions, Method, Quantized, require_between
 from bitlaw.quantize.scaled import from_scaled
 from bitlaw.quantize.statistics import Statistics, require_inputs

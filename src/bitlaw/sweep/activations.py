@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 import torch
 
 from bitlaw.errors import InputError, UnknownName
-from bitlaw.formats import Format, parse_format, quantize_groups
+from bitlaw.formats import Format, parse_format
 from bitlaw.formats.grouping import group_width
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize import needs_calibration
 from bitlaw.quantize.crossquant import crossquant_round
 from bitlaw.records import Variant

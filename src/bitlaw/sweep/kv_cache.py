@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from bitlaw.errors import InputError, UnknownName
-from bitlaw.formats import Format, parse_format, quantize_groups
+from bitlaw.formats import Format, parse_format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.sweep.decoder import Decoder
 
 EXAMPLES = ("none", "int8_token", "int6_token", "int4_token", "int3_token", "int2_token", "fp8_e4m3_token")

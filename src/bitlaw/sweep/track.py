@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from bitlaw.errors import HessianError, NonFiniteError, UnreadError
-from bitlaw.formats import Format, quantize_groups
+from bitlaw.formats import Format
+from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize import Method, find_method
 from bitlaw.quantize.method import PAIRS, NoOptions, Quantized, format_bits
 from bitlaw.quantize.statistics import InputStatistics, Statistics
