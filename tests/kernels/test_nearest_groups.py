@@ -40,7 +40,9 @@ def assert_equal(weight: torch.Tensor, name: str) -> None:
     got, want = grouped.quantize_groups(weight, grid), quantize_groups(weight, grid)
     assert got.dtype == want.dtype
     same = (got == want) | (got.isnan() & want.isnan())
-    if got.dtype == torch.bfloat16 and not got.is_cuda:  # the interpreter cuts bits and denormals off where a GPU rounds
+    if (
+        got.dtype == torch.bfloat16 and not got.is_cuda
+    ):  # the interpreter cuts bits and denormals off where a GPU rounds
         same |= (got.float() - want.float()).abs() <= 2.0**-7 * want.float().abs() + 2.0**-126
     assert same.all(), (weight[~same][:4], got[~same][:4], want[~same][:4])
 

@@ -75,8 +75,8 @@ def solve_on_gpu(
     done = torch.empty_like(rest)
     packed = [s.grid.pack(s.static) for s in stacks if s.static is not None]
     static = torch.cat(packed).permute(1, 2, 0)[None].contiguous() if packed else None
-    begun = _begun(ranges, groups) if static is None else list(stored_group)
-    group_of = torch.tensor(begun, dtype=torch.int32).to(rest.device)
+    begun = _begun(ranges, groups) if static is None else stored_group
+    group_of = grids.on_device(tuple(begun), torch.int32, rest.device)
     last = torch.empty(0)
     for start, stop in ranges:
         starting = [place for place in range(start, stop) if place in groups]

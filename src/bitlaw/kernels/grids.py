@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Any
 
 import torch
@@ -183,12 +183,24 @@ class RowGrids:
 
 def row_grids(grids: Sequence[Grid], rows: Sequence[int], device: torch.device) -> RowGrids:
     """Return the grids of rows stacked in order, rows[i] of them with grids[i]."""
-    kinds = torch.arange(len(grids), dtype=torch.int32).repeat_interleave(torch.tensor(rows)).to(device)
-    facts = torch.tensor([grid.facts for grid in grids], dtype=torch.float32).to(device)
-    scales = [grid.tensor_scale for grid in grids if grid.tensor_scale is not None]
-    if scales:
-        facts[:, 4] = torch.stack(scales)
     family = grids[0].family
     assert all(grid.family == family for grid in grids), "a launch serves one family of formats"
-    table = torch.tensor([grid.table for grid in grids]).to(device) if family.rounding == TABLE else facts
-    return RowGrids(family=family, kinds=kinds, facts=facts, table=table)
+    facts = on_device(tuple(grid.facts for grid in grids), torch.float32, device)
+    scales = [grid.tensor_scale for grid in grids if grid.tensor_scale is not None]
+    if scales:
+        facts = facts.clone()
+        facts[:, 4] = torch.stack(scales)
+    tables = tuple(grid.table for grid in grids)
+    table = on_device(tables, torch.float32, device) if family.rounding == TABLE else facts
+    return RowGrids(family=family, kinds=_kinds(tuple(rows), device), facts=facts, table=table)
+
+
+@lru_cache(maxsize=256)
+def on_device(numbers: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return numbers as a tensor, to be read only: copied once, as every copy makes the host wait for the device."""
+    return torch.tensor(numbers, dtype=dtype).to(device)
+
+
+@lru_cache(maxsize=64)
+def _kinds(rows: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    return torch.arange(len(rows), dtype=torch.int32).repeat_interleave(torch.tensor(rows)).to(device)

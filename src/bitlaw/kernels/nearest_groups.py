@@ -43,34 +43,38 @@ def _groups(
         entries = given + group.to(tl.int64) * PARAMETERS
     a = tl.full((GROUPS,), 1.0, tl.float32)
     b = tl.full((GROUPS,), 0.0, tl.float32)
+    inside = there[:, None] & (WHOLE_TILES | (column < count[:, None]))
+    x = tl.load(source + column, mask=inside, other=0.0).to(tl.float32)
     if CHOICE == GIVEN:
         if ROUNDING != CODEBOOK:
             a = tl.load(given + group.to(tl.int64) * PARAMETERS)
             b = tl.load(given + group.to(tl.int64) * PARAMETERS + 1)
     else:
-        inside = there[:, None] & (WHOLE_TILES | (column < count[:, None]))
-        x = tl.load(source + column, mask=inside, other=0.0).to(tl.float32)
         low, high, bits, total = extent(x, inside, CHOICE)
         for start in range(PIECE, WIDTH, PIECE):
-            inside = there[:, None] & (start + column < count[:, None])
-            x = tl.load(source + start + column, mask=inside, other=0.0).to(tl.float32)
-            lowest, highest, most, more = extent(x, inside, CHOICE)
+            more = there[:, None] & (WHOLE_TILES | (start + column < count[:, None]))
+            piece = tl.load(source + start + column, mask=more, other=0.0).to(tl.float32)
+            lowest, highest, most, sum = extent(piece, more, CHOICE)
             low = tl.minimum(low, lowest)
             high = tl.maximum(high, highest)
             bits = tl.maximum(bits, most)
-            total += more
+            total += sum
         a, b = chosen(low, high, bits, total, count, mine, CHOICE)
     largest = tl.load(facts)
     smallest = tl.load(facts + 1)
     magnet = tl.load(facts + 2)
     step = tl.load(facts + 3)
-    for start in range(0, WIDTH, PIECE):
-        inside = there[:, None] & (WHOLE_TILES | (start + column < count[:, None]))
-        x = tl.load(source + start + column, mask=inside, other=0.0).to(tl.float32)
+    value = to_grid(
+        x, a[:, None], b[:, None], entries[:, None], 1, largest, smallest, magnet, step, ROUNDING, AWAY, LEVELS
+    )
+    tl.store(target + column, value, mask=inside)
+    for start in range(PIECE, WIDTH, PIECE):
+        more = there[:, None] & (WHOLE_TILES | (start + column < count[:, None]))
+        piece = tl.load(source + start + column, mask=more, other=0.0).to(tl.float32)
         value = to_grid(
-            x, a[:, None], b[:, None], entries[:, None], 1, largest, smallest, magnet, step, ROUNDING, AWAY, LEVELS
+            piece, a[:, None], b[:, None], entries[:, None], 1, largest, smallest, magnet, step, ROUNDING, AWAY, LEVELS
         )
-        tl.store(target + start + column, value, mask=inside)
+        tl.store(target + start + column, value, mask=more)
 
 
 def constants(family: Family, columns: int, width: int) -> dict[str, object]:
