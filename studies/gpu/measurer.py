@@ -23,7 +23,7 @@ AT_ONCE = 3  # checkpoints of a study and pass measured by one call: the texts a
 LONG = 20  # variants of a pass from which on one checkpoint a call is enough
 POLL_SECONDS = 1.0
 MEASURERS = "BITLAW_MEASURERS_A_GPU"  # how many of these processes share the GPU, told by run.py
-SHARED = 0.75  # of a GPU's memory; the rest is for training and for what an estimate forgets
+SHARED = 0.6  # of a GPU's memory; the rest is for training and for what an estimate forgets
 
 
 def free_units(studies: list[Study], folder: Path, ledger: Ledger, turn: int = 0) -> list[Unit]:

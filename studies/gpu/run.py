@@ -29,6 +29,7 @@ sys.path[:0] = [str(HERE), str(SOURCE)]
 
 from bring import bring_back  # noqa: E402
 from measurer import MEASURERS, STOP, TRAINED  # noqa: E402
+from pack_text import unpack  # noqa: E402
 from work import Ledger, Study, planned_units, read_study, without  # noqa: E402
 
 from bitlaw.train.corpus import IDS, TEXT_INFO, TOKENIZER, WORK, prepare_text  # noqa: E402
@@ -39,8 +40,10 @@ GRACE_SECONDS = 6.0  # between asking processes to stop and killing them
 EXPORT_SECONDS = 30.0  # kept for writing what comes back
 
 
-def prepare(studies: Sequence[Study], folder: Path, finished: dict[str, list[str]]) -> None:
+def prepare(studies: Sequence[Study], folder: Path, finished: dict[str, list[str]], ready: Path | None = None) -> None:
     """Tokenize the training text once; studies that ask the same text and tokenizer share the files.
+
+    `ready`: a folder with the tokenized text of all studies, from `pack_text.py`.
 
     A study that is trained already needs no text: its token ids went when training ended, and take a minute to make.
     """
@@ -54,10 +57,11 @@ def prepare(studies: Sequence[Study], folder: Path, finished: dict[str, list[str
             continue
         (own / WORK).mkdir(parents=True, exist_ok=True)
         key = (plan.text, plan.tokenizer, plan.vocabulary)
-        if key in made and not (own / TEXT_INFO).exists():
-            shutil.copytree(made[key] / TOKENIZER, own / TOKENIZER)
+        source = made.get(key, ready)
+        if source is not None and not (own / TEXT_INFO).exists():
+            shutil.copytree(source / TOKENIZER, own / TOKENIZER)
             for name in (f"{WORK}/{IDS}", TRAINING_DOCUMENTS, TEXT_INFO):
-                os.link(made[key] / name, own / name)
+                os.link(source / name, own / name)
         else:
             prepare_text(plan, own)
         made.setdefault(key, own)
@@ -85,6 +89,7 @@ class Run:
         found = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH", ""))))
         environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpus, "PYTHONUNBUFFERED": "1", "PYTHONPATH": found}
         environment.setdefault("OMP_NUM_THREADS", "4")
+        environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")
         environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         with (self.folder / "logs" / name).open("ab") as log:
             return subprocess.Popen(
@@ -133,7 +138,7 @@ def work(studies: Sequence[Study], paths: Sequence[Path], given: argparse.Namesp
         for line in path.read_text().splitlines():
             ledger.finish(line)
     finished = {s.name: finished_models(s, ledger.done()) for s in studies}
-    prepare(studies, folder, finished)
+    prepare(studies, folder, finished, None if given.text is None else unpack(given.text, folder / "text"))
     told(f"text is ready; skipped models: {finished}")
     plans = {s.suite: s.train for s in studies if s.train is not None}
     units = {u for s in studies for listed in planned_units(s, plans[s.suite]).values() for u in listed}
@@ -191,6 +196,7 @@ def main() -> int:
     parser.add_argument("studies", nargs="+", type=Path, help="plan.toml of each study")
     parser.add_argument("--work", required=True, type=Path, help="folder for everything large; made if missing")
     parser.add_argument("--corpus", type=Path, help="folder whose files are moved into WORK")
+    parser.add_argument("--text", type=Path, help="folder of text-*.tar from pack_text.py, in place of training text")
     parser.add_argument("--out", required=True, type=Path, help="folder for what comes back")
     parser.add_argument("--gpus", type=int, default=4)
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to try it out")
@@ -202,6 +208,7 @@ def main() -> int:
     paths = [p.resolve() for p in given.studies]
     given.done = [p.resolve() for p in given.done]
     given.out = given.out.resolve()
+    given.text = None if given.text is None else given.text.resolve()
     given.work = given.work.resolve()
     given.work.mkdir(parents=True, exist_ok=True)
     os.environ[MEASURERS] = str(given.measurers)

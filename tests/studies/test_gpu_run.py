@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from bitlaw.errors import InputError
 from bitlaw.measure import MeasurePlan
 from bitlaw.records import Checkpoint
 from bitlaw.store import read_parquet
@@ -71,7 +72,7 @@ variants = ["nearest int4_g16"]
 def on_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(GPU))
     yield
-    for name in ("work", "measurer", "run", "bring", "unpack"):
+    for name in ("work", "measurer", "run", "bring", "unpack", "pack_text"):
         sys.modules.pop(name, None)
 
 
@@ -213,3 +214,25 @@ def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
     work, run = load("work"), load("run")
     run.prepare([work.read_study(plans[0])], tmp_path / "w", {"one": []})
     assert not (tmp_path / "w" / "one" / "work" / "ids.npy").exists()
+
+
+def test_a_packed_text_is_the_text(plans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes out of the archives is what tokenizing gives, and an archive that is missing is told."""
+    from bitlaw.train.corpus import prepare_text
+
+    pack_text, run, work = load("pack_text"), load("run"), load("work")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.txt").write_text("".join(f"Sentence {n} tells of {n * n}.\n\n" for n in range(4000)))
+    monkeypatch.chdir(tmp_path)
+    study = work.read_study(plans[0])
+    (tmp_path / "made" / "work").mkdir(parents=True)
+    prepare_text(study.train, tmp_path / "made")
+    pack_text.pack(tmp_path / "made", tmp_path / "packed", 2)
+    assert sorted(p.name for p in (tmp_path / "packed").iterdir()) == ["text-0.tar", "text-1.tar"]
+    ready = pack_text.unpack(tmp_path / "packed", tmp_path / "text")
+    run.prepare([study], tmp_path / "run", {"one": []}, ready)
+    for name in ("work/ids.npy", "training-documents.npy", "training-text.json", "tokenizer/tokenizer.json"):
+        assert (tmp_path / "run" / "one" / name).read_bytes() == (tmp_path / "made" / name).read_bytes(), name
+    (tmp_path / "packed" / "text-1.tar").unlink()
+    with pytest.raises(InputError, match="all parts"):
+        pack_text.unpack(tmp_path / "packed", tmp_path / "again")

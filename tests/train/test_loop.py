@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from bitlaw.catalog import ARCHITECTURES, find
 from bitlaw.errors import NonFiniteError
 from bitlaw.train.corpus import IDS, WORK, Batches, prepare_text
-from bitlaw.train.loop import _build, _loss_function, train_model
+from bitlaw.train.loop import build_model, loss_function, train_model
 from bitlaw.train.plan import TrainPlan
 from tests.train.conftest import LLAMA, NEOX, small_plan
 
@@ -136,11 +136,11 @@ def test_a_kill_between_state_and_checkpoint_leaves_no_hole(
 def test_the_loss_of_every_architecture_is_that_of_its_logits(text_file: Path, architecture: str) -> None:
     """A head with a bias, or logits that are scaled, would need another way to the loss."""
     plan = small_plan(text_file, models=[{"name": "m", **NEOX, "architecture": architecture}])
-    model = _build(plan.models[0], {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}, "cpu")
+    model = build_model(plan.models[0], {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}, "cpu")
     batch = torch.randint(0, 280, (3, 17), generator=torch.Generator().manual_seed(0))
     logits = model(input_ids=batch[:, :-1]).logits
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-    assert _loss_function(plan, model, "cpu")(batch).item() == pytest.approx(expected.item(), abs=1e-5)
+    assert loss_function(plan, model, "cpu")[0](batch).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_seeds_change_the_weights(text_file: Path, tmp_path: Path) -> None:

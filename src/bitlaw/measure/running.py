@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from bitlaw.errors import InputError
 from bitlaw.measure.job import Job, choose_device, gpu_places, put_job, run_job, small, visible_gpus
 from bitlaw.measure.plan import MeasurePlan
 from bitlaw.measure.streaming import check_stream
+from bitlaw.measure.texts import kept_windows, tokenizer_hash
 from bitlaw.progress import Progress
 from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store
 from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
-from bitlaw.text import Windows, open_text, token_windows
+from bitlaw.text import Windows, open_text
 from bitlaw.workers import run_on_ray, run_tasks, usable_cores
 
 
@@ -213,15 +213,14 @@ class _Texts:
         plan = self._plan
         checkpoint.ready()
         length = window_length(plan.window_tokens, checkpoint, self._suite)
-        key = _tokenizer_hash(checkpoint.tokenizer_folder), length
+        key = tokenizer_hash(checkpoint.tokenizer_folder), length
         if key not in self._made:
-            tokenizer = checkpoint.load_tokenizer()
-            evaluation = token_windows(
-                tokenizer, open_text(plan.evaluation), length, windows=plan.evaluation_windows or None
+            evaluation = kept_windows(
+                checkpoint, open_text(plan.evaluation), length, windows=plan.evaluation_windows or None
             )
             self._suite.check_no_overlap(evaluation)
-            calibration = token_windows(
-                tokenizer,
+            calibration = kept_windows(
+                checkpoint,
                 open_text(plan.calibration),
                 length,
                 windows=plan.calibration_windows,
@@ -242,8 +241,3 @@ def window_length(asked: int, checkpoint: SuiteCheckpoint, suite: Suite) -> int:
     config = json.loads((checkpoint.path / "config.json").read_text())
     own = next((int(config[name]) for name in LENGTHS if config.get(name)), LONGEST_WINDOW)
     return min(own, LONGEST_WINDOW)
-
-
-def _tokenizer_hash(folder: Path) -> str:
-    file = folder / "tokenizer.json"
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else str(folder)

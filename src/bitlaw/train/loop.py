@@ -23,6 +23,7 @@ from bitlaw.train.corpus import IDS, WORK, Batches
 from bitlaw.train.head_loss import head_loss
 from bitlaw.train.plan import ModelPlan, TrainPlan
 from bitlaw.train.state import Progressed, load_state, save_state
+from bitlaw.train.stepping import LossOf, Stepper, adamw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,8 +48,8 @@ def train_model(
     """Train one model to its last step, leaving checkpoints in `out`. Raises NonFiniteError when the loss is lost."""
     ids = np.load(out / WORK / IDS, mmap_mode="r")
     batches = Batches(ids, window_tokens=plan.window_tokens, batch_windows=plan.batch_windows, seed=model_plan.seed)
-    model = _build(model_plan, text, device)
-    optimizer = _adamw(plan, model)
+    model = build_model(model_plan, text, device)
+    optimizer = adamw(plan.optimizer, model)
     state = out / WORK / f"{model_plan.name}.state"
     kept = plan.steps(model_plan)
     sums = WeightSums(model_plan.average, kept)
@@ -56,7 +57,8 @@ def train_model(
     losses = progressed.losses
     pending: list[torch.Tensor] = []
     last = plan.last_step(model_plan)
-    loss_of = _loss_function(plan, model, device)
+    loss_of, compiled = loss_function(plan, model, device)
+    take_step = Stepper(model, optimizer, loss_of, clip=plan.optimizer.clip, record=compiled)
     saved_at = reported_at = time.monotonic()
     interval = state_seconds
     reported_step = progressed.step
@@ -81,17 +83,10 @@ def train_model(
     if progressed.step in kept:
         keep(progressed.step)
     for step in range(progressed.step + 1, last + 1):
-        batch = torch.from_numpy(batches.batch(step - 1)).to(device, non_blocking=True)
-        for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate(model_plan, step)
-        loss = loss_of(batch)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        if plan.optimizer.clip:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), plan.optimizer.clip)
-        optimizer.step()
+        batch = torch.from_numpy(batches.batch(step - 1))
+        loss = take_step(batch, plan.learning_rate(model_plan, step))
         sums.add(step, model)
-        pending.append(loss.detach())
+        pending.append(loss)
         now = time.monotonic()
         if step in kept or now - saved_at >= interval:
             settle(step)
@@ -109,7 +104,8 @@ def train_model(
     state.unlink(missing_ok=True)
 
 
-def _build(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrainedModel:
+def build_model(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrainedModel:
+    """Return a model of the plan with fresh weights, float32, on the device; text tells vocabulary, window and end of text."""
     from transformers import AutoModelForCausalLM
 
     config = find("architecture", model_plan.architecture).load()(
@@ -129,24 +125,8 @@ def _build(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrain
     return model
 
 
-def _adamw(plan: TrainPlan, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Decay on matrices only: norms and biases have one dimension."""
-    parameters = list(model.parameters())
-    settings = plan.optimizer
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-        ],
-        lr=0.0,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.epsilon,
-        fused=True,
-    )
-
-
-def _loss_function(plan: TrainPlan, model: PreTrainedModel, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return batch [windows, window_tokens + 1] -> mean cross-entropy, nats per token."""
+def loss_function(plan: TrainPlan, model: PreTrainedModel, device: str) -> tuple[LossOf, bool]:
+    """Return batch [windows, window_tokens + 1] -> mean cross-entropy, nats per token; and whether it is compiled."""
     kind = torch.device(device).type
     low = plan.dtype == "bfloat16" or (plan.dtype == "auto" and kind == "cuda")
     untyped: Any = model
@@ -164,6 +144,6 @@ def _loss_function(plan: TrainPlan, model: PreTrainedModel, device: str) -> Call
 
     chosen = autocast if low else plain
     if plan.compile == "no" or (plan.compile == "auto" and kind != "cuda"):
-        return chosen
-    compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(chosen)
-    return compiled
+        return chosen, False
+    compiled: LossOf = torch.compile(chosen)
+    return compiled, True

@@ -1,0 +1,113 @@
+"""One step of training: loss, gradients, clipping, AdamW. On a GPU the whole step becomes one CUDA graph.
+
+A small model's step is some hundred short kernels, and launching them from Python takes longer than running them. The
+first steps run one kernel at a time (which also compiles); then a step is recorded once and replayed from there on. What
+changes between steps, the batch and the learning rate, is copied into the tensors that the recording reads.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from bitlaw.train.plan import Optimizer
+
+LossOf = Callable[[torch.Tensor], torch.Tensor]
+STEPS_BEFORE_RECORDING = 3
+
+
+def adamw(settings: Optimizer, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Return AdamW with decay on matrices only: norms and biases have one dimension."""
+    parameters = list(model.parameters())
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=0.0,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        fused=True,
+        capturable=parameters[0].is_cuda,
+    )
+
+
+class Stepper:
+    """Steps of one model: call it with a batch and a learning rate, get the loss of the step as a tensor on the device."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_of: LossOf,
+        *,
+        clip: float,
+        record: bool,
+    ) -> None:
+        """`loss_of` takes a batch on the model's device. `record` replays a recorded step; it needs a GPU."""
+        self._model, self._optimizer, self._loss_of, self._clip = model, optimizer, loss_of, clip
+        self._device = next(model.parameters()).device
+        self._on_gpu = self._device.type == "cuda"
+        self._record = record and self._on_gpu
+        self._done = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._batch = torch.empty(0)
+        self._loss = torch.empty(0)
+        if (
+            self._on_gpu
+        ):  # also after a saved state was loaded, which brings the learning rate as a number or on the CPU
+            for group in optimizer.param_groups:
+                group["lr"] = torch.zeros((), device=self._device)
+                group["capturable"] = True
+
+    def __call__(self, batch: torch.Tensor, learning_rate: float) -> torch.Tensor:
+        """Train on a batch of ids on the CPU, [windows, window_tokens + 1]; return its loss before the step."""
+        # Memory that is not pinned would make the copy wait for the steps before.
+        there = batch.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else batch
+        self._set_rate(learning_rate)
+        if self._record and self._graph is None and self._done >= STEPS_BEFORE_RECORDING:
+            self._capture(there)
+        self._done += 1
+        if self._graph is None:
+            return self._step(there)
+        self._batch.copy_(there)
+        self._graph.replay()
+        return self._loss.clone()
+
+    def _set_rate(self, learning_rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            if self._on_gpu:
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
+
+    def _step(self, batch: torch.Tensor) -> torch.Tensor:
+        loss = self._loss_of(batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if self._clip:
+            torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
+        self._optimizer.step()
+        return loss.detach()
+
+    def _capture(self, batch: torch.Tensor) -> None:
+        """Record a step, which does not run it; where the GPU cannot record it, go on without and say so."""
+        self._batch = batch.clone()
+        graph = torch.cuda.CUDAGraph()
+        self._optimizer.zero_grad(set_to_none=True)  # gradients belong to the graph's own memory
+        torch.cuda.synchronize(self._device)
+        recording: Any = torch.cuda.graph(graph, capture_error_mode="thread_local")
+        try:
+            with recording:
+                self._loss = self._step(self._batch)
+        except RuntimeError as error:
+            warnings.warn(
+                f"A training step could not be recorded, so it is launched anew each time: {error}", stacklevel=2
+            )
+            self._record = False
+            self._optimizer.zero_grad(set_to_none=True)
+            return
+        self._graph = graph
