@@ -86,6 +86,8 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     behind = marks[steps - 1 : steps * made.num_hidden_layers : steps]
     of_block = [b - a for a, b in zip([marks[0], *behind], behind)][1:] or [behind[0] - opened]
     return {
+        "what": "larger_than_gpu",
+        "shape": given.shape,
         "blocks": made.num_hidden_layers,
         "of_blocks": 80,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
@@ -112,12 +114,17 @@ def main() -> None:
     parser.add_argument("--evaluation", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--out", default="")
     given = parser.parse_args()
     if given.what == "write":
         device = given.device if torch.cuda.is_available() else "cpu"
         write(given.folder, given.shape, given.blocks, device)
     else:
-        print(json.dumps(run(given.folder, given)))
+        line = json.dumps(run(given.folder, given))
+        print(line)
+        if given.out:
+            with open(given.out, "a") as file:
+                file.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from bitlaw.errors import InputError, UnknownName
 from bitlaw.suites import open_suite
 from bitlaw.train.bitnet import BITNET, BITNET_A8, BitLinear, effective_weights, make_native, ternary
 from bitlaw.train.checkpoints import write_suite
-from bitlaw.train.loop import _build
+from bitlaw.train.loop import build_model
 from tests.train.conftest import LLAMA, NEOX, small_plan
 from tests.train.test_loop import Killed, curve, one_thread, run, weights
 
@@ -75,7 +75,7 @@ def test_linear_layers_of_blocks_are_replaced_and_nothing_else(
 ) -> None:
     plan = small_plan(text_file, models=[{"name": "m", **architecture}])
     text = {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}
-    model, twin = _build(plan.models[0], text, "cpu"), _build(plan.models[0], text, "cpu")
+    model, twin = build_model(plan.models[0], text, "cpu"), build_model(plan.models[0], text, "cpu")
     make_native(model, "bitnet1.58")
     replaced = [name for name, module in model.named_modules() if isinstance(module, BitLinear)]
     assert len(replaced) == linears
@@ -166,4 +166,4 @@ def test_an_architecture_without_linear_layers_is_refused(text_file: Path) -> No
     """GPT-2 keeps its weights in Conv1D layers."""
     plan = small_plan(text_file, models=[{"name": "m", **NEOX, "architecture": "gpt2", "native": "bitnet1.58"}])
     with pytest.raises(InputError, match=r"needs torch.nn.Linear layers, and GPT2LMHeadModel has none"):
-        _build(plan.models[0], {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}, "cpu")
+        build_model(plan.models[0], {"vocabulary": 280, "window_tokens": 16, "end_of_text": 0}, "cpu")
