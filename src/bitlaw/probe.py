@@ -366,7 +366,7 @@ def probe_path(
     import numpy as np
     import torch
 
-    from bitlaw.measure.job import choose_device
+    from bitlaw.measure.placing import choose_device
     from bitlaw.sweep.path import training_path
 
     opened = suite if isinstance(suite, Suite) else open_suite(suite)

@@ -28,7 +28,9 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser, *, workers: bool = True) -> None:
     """Add --device, and --workers where a verb has any."""
     parser.add_argument(
-        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1 (default: auto)"
+        "--device",
+        default="auto",
+        help="auto (a GPU if there is one), cpu, cuda, cuda:1" + ", cuda:0,cuda:2" * workers + " (default: auto)",
     )
     if not workers:
         return

@@ -22,7 +22,8 @@ from torch import nn
 import bitlaw
 from bitlaw.errors import CheckpointError, InputError, MeasurementError, NonFiniteError
 from bitlaw.measure.foreign_layers import block_layers, stored_bits, weights_seen
-from bitlaw.measure.job import SMALL_PARAMETERS, choose_device, device_name
+from bitlaw.measure.job import SMALL_PARAMETERS, device_name
+from bitlaw.measure.placing import choose_device
 from bitlaw.measure.plan import MeasurePlan
 from bitlaw.measure.running import MeasureSummary, count_outcomes, window_length
 from bitlaw.progress import Progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 import bitlaw
-from bitlaw.errors import InputError, MeasurementError
+from bitlaw.errors import MeasurementError
 from bitlaw.kernels import available
 from bitlaw.measure.streaming import read_by_blocks
 from bitlaw.records import Asked, Made, Measurement, Seen, TextSet, Variant
 from bitlaw.suites import SuiteCheckpoint
 from bitlaw.suites.streamed import StreamedModel
-from bitlaw.sweep import SweptVariant, reads_calibration, sweep
+from bitlaw.sweep import SweptVariant, reads_calibration, spread, sweep
 from bitlaw.text import Windows
 from bitlaw.workers import Report
 
@@ -59,24 +60,8 @@ class Job:
 
 
 def put_job(job: Job, device: str) -> Job:
-    """Return the job for one device of several."""
+    """Return the job for one device of several, or for several with commas between them."""
     return dataclasses.replace(job, device=device)
-
-
-def gpu_places(device: str, workers: int, gpus: int) -> list[str]:
-    """Return the device of each worker process where one machine has several GPUs, else nothing.
-
-    `cuda` with two or more of them: one process a GPU, or as many as `workers` says, in turn; a GPU that is named
-    (`cuda:1`) and workers=1 stay in one process.
-    """
-    if device != "cuda" or gpus < 2 or workers == 1:
-        return []
-    return [f"cuda:{number % gpus}" for number in range(workers or gpus)]
-
-
-def visible_gpus() -> int:
-    """Return how many GPUs this process sees."""
-    return torch.cuda.device_count()
 
 
 def run_job(job: Job, report: Report) -> list[Measurement]:
@@ -91,8 +76,10 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
         torch.set_num_threads(1)  # the same sums, in the same order, whatever the machine's cores
     try:
         job.checkpoint.fetch()
-        by_blocks = read_by_blocks(job.stream, job.checkpoint, job.device, job.dtype)
-        note = f"{job.name}, block by block" if by_blocks else job.name
+        devices = job.device.split(",")
+        by_blocks = len(devices) == 1 and read_by_blocks(job.stream, job.checkpoint, job.device, job.dtype)
+        how = ", block by block" if by_blocks else f", over {len(devices)} devices" if len(devices) > 1 else ""
+        note = f"{job.name}{how}"
         try:
             with _opened(job, by_blocks) as model:
                 swept = sweep(
@@ -118,7 +105,14 @@ def run_job(job: Job, report: Report) -> list[Measurement]:
 
 @contextmanager
 def _opened(job: Job, by_blocks: bool) -> Iterator[nn.Module | StreamedModel]:
-    """Have the job's model for a while, whole or to be read block by block."""
+    """Have the job's model for a while: whole, over several devices, or to be read block by block."""
+    first, *others = job.device.split(",")
+    if others:
+        opened, _ = job.checkpoint.stream(first, job.dtype)
+        with closing(opened):
+            model = spread(opened, [first, *others])
+        yield model
+        return
     if not by_blocks:
         yield job.checkpoint.load(job.device, job.dtype)[0]
         return
@@ -160,19 +154,12 @@ def _measurement(job: Job, swept: SweptVariant, shared: float) -> Measurement:
 
 def _kernel(job: Job, swept: SweptVariant) -> str:
     """Return what computed: `torch` or `triton`, and `compiled` or `whole-model` where blocks were run in that way."""
-    kernel = "triton" if available(torch.device(job.device)) else "torch"
+    kernel = "triton" if available(torch.device(job.device.partition(",")[0])) else "torch"
     return kernel + " compiled" * swept.compiled + " whole-model" * bool(swept.whole_model)
 
 
 def device_name(device: str) -> str:
-    """Return the hardware's name: the GPU's, or `cpu`."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-
-
-def choose_device(device: str) -> str:
-    """Return `cuda` or `cpu` for `auto`; anything else is checked. Raises InputError for a device that is not there."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" or (device.startswith("cuda") and torch.cuda.is_available()):
-        return device
-    raise InputError(f"Device {device!r} is not available here. Use 'cpu' or 'auto'.")
+    """Return the hardware's name: the GPU's, or `cpu`; of several with commas between them `2 x` their name, once for each kind."""
+    names = [torch.cuda.get_device_name(one) if one.startswith("cuda") else "cpu" for one in device.split(",")]
+    counts = Counter(names)
+    return ", ".join(name if len(names) == 1 else f"{count} x {name}" for name, count in counts.items())

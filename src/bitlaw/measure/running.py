@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bitlaw.errors import InputError
-from bitlaw.measure.job import Job, choose_device, gpu_places, put_job, run_job, small, visible_gpus
+from bitlaw.measure.job import Job, put_job, run_job, small
+from bitlaw.measure.placing import choose_devices, gpu_places, spread_over, visible_gpus
 from bitlaw.measure.plan import MeasurePlan
 from bitlaw.measure.streaming import check_stream
 from bitlaw.measure.texts import kept_windows, tokenizer_hash
@@ -18,7 +21,7 @@ from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store
 from bitlaw.suites import Suite, SuiteCheckpoint, open_suite
 from bitlaw.text import Windows, open_text
-from bitlaw.workers import run_on_ray, run_tasks, usable_cores
+from bitlaw.workers import Outcome, run_on_ray, run_tasks, usable_cores
 
 
 @dataclass(kw_only=True)
@@ -78,7 +81,7 @@ def measure(
             opened,
             models=models,
             steps=steps,
-            device=choose_device(device),
+            device=choose_devices(device),
             dtype=dtype,
             workers=workers,
             shard=shard,
@@ -134,12 +137,15 @@ def _measure(
         return summary
     jobs.sort(key=lambda job: -job.checkpoint.checkpoint.parameters)
     total = sum(len(job.variants) for job in jobs)
+    if ray != "none" and "," in device:
+        raise InputError(f"--device {device} names devices of this machine, and Ray has its own. Give --device cuda.")
     places = [] if ray != "none" else gpu_places(device, workers, visible_gpus())
+    wide, jobs = _spread(jobs, places)
     processes = len(places) or workers or (usable_cores() if device == "cpu" and all(map(small, jobs)) else 1)
     progress.update("measure", done=0, total=total)
     first_error: BaseException | None = None
     if ray == "none":
-        outcomes = run_tasks(run_job, jobs, workers=processes, places=places, put=put_job)
+        outcomes = _run(wide, jobs, processes, places)
     else:
         outcomes = run_on_ray(run_job, jobs, address=ray, gpus=1.0 if device.startswith("cuda") else 0.0)
     for outcome in outcomes:
@@ -154,6 +160,29 @@ def _measure(
     if first_error is not None:
         raise first_error
     return summary
+
+
+def _run(
+    wide: Sequence[Job], alone: Sequence[Job], processes: int, places: Sequence[str]
+) -> Iterator[Outcome[Job, list[Measurement]]]:
+    """Run the jobs that take several devices one after the other in this process, then the others side by side."""
+    if wide:
+        yield from run_tasks(run_job, wide, workers=1)
+        torch.cuda.empty_cache()  # what this process keeps for itself the others would miss
+    yield from run_tasks(run_job, alone, workers=processes, places=places, put=put_job)
+
+
+def _spread(jobs: Sequence[Job], places: Sequence[str]) -> tuple[list[Job], list[Job]]:
+    """Return the jobs whose model is spread over several of the places, with those, and the jobs that go to one place each."""
+    wide: list[Job] = []
+    alone: list[Job] = []
+    for job in jobs:
+        known = job.checkpoint.checkpoint
+        numbers = job.checkpoint.described.parameters_total or known.parameters
+        size = numbers * int(getattr(torch, job.dtype).itemsize)
+        several = "" if job.stream == "yes" else spread_over(size, places)
+        (wide if several else alone).append(put_job(job, several) if several else job)
+    return wide, alone
 
 
 def count_outcomes(summary: MeasureSummary, done: Sequence[Measurement], progress: Progress) -> None:

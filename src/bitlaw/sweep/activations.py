@@ -138,7 +138,8 @@ class ZeroCount:
 
     def share(self) -> float | None:
         """Return zeros over elements; None if nothing was counted."""
-        return float(torch.stack(self.zeros).sum()) / self.elements if self.elements else None
+        zeros = [count.to(self.zeros[0].device) for count in self.zeros]  # blocks may be on several
+        return float(torch.stack(zeros).sum()) / self.elements if self.elements else None
 
 
 @contextmanager

@@ -77,12 +77,16 @@ def _chunk(
         gradients = torch.autograd.grad(nats, list(moved.values()), create_graph=True, materialize_grads=True)
         of_name = dict(zip(moved, gradients, strict=True))
         for number, direction in enumerate(directions):
-            slope = torch.stack([(of_name[name] * part).sum() for name, part in direction.items()]).sum()
+            parts = [(of_name[name] * part).sum().to(nats.device) for name, part in direction.items()]
+            slope = torch.stack(parts).sum()
             terms[number, 0] = float(slope.detach())
             if slope.requires_grad:  # a gradient that depends on no weight has no second derivative
                 parameters = [moved[name] for name in direction]
                 turned = torch.autograd.grad(slope, parameters, retain_graph=True, materialize_grads=True)
                 terms[number, 1] = float(
-                    sum((t.double() * part.double()).sum() for t, part in zip(turned, direction.values(), strict=True))
+                    sum(
+                        (t.double() * part.double()).sum().to(nats.device)
+                        for t, part in zip(turned, direction.values(), strict=True)
+                    )
                 )
     return terms

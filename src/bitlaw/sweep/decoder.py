@@ -21,6 +21,7 @@ from torch import nn
 from bitlaw.errors import CheckpointError, InputError
 from bitlaw.suites.streamed import StreamedModel
 from bitlaw.sweep.compiled import CompiledBlocks, Inputs
+from bitlaw.sweep.moving import moved
 from bitlaw.sweep.residency import Residency
 
 CACHE_KEYWORDS = ("past_key_values", "layer_past", "past_key_value")
@@ -74,6 +75,8 @@ class Decoder:
         if isinstance(model, StreamedModel):
             model.begin(self._path)
             self._residency = Residency(model, self.blocks)
+        self.places = [self.device if self.streamed else _place(block, self.device) for block in self.blocks]
+        """Where each block computes; another device than the model's where blocks are spread (spreading.py)."""
         self._returns_tuple: bool | None = None
         self._calls: dict[tuple[int, ...], list[BlockCall]] = {}
         self._chained: dict[tuple[int, ...], bool] = {}
@@ -84,7 +87,7 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Where token ids enter and logits leave; all of the model, unless blocks are spread."""
         return next(p.device for p in self.model.parameters() if not p.is_meta)
 
     @property
@@ -130,9 +133,19 @@ class Decoder:
 
         with self._replaced(act):
             self.model(input_ids=ids, use_cache=False)
-        self._calls[tuple(ids.shape)] = calls
+        self._calls[tuple(ids.shape)] = self._at_blocks(calls)
         self._chained[tuple(ids.shape)] = len(calls) == len(self.blocks) and all(passed_on)
         return entered[0]
+
+    def _at_blocks(self, calls: list[BlockCall]) -> list[BlockCall]:
+        """Return the calls with what each block is given on the block's device."""
+        if len(calls) != len(self.places):
+            return calls
+        known: dict[torch.device, dict[int, torch.Tensor]] = {place: {} for place in self.places}
+        return [
+            BlockCall(moved(call.arguments, place, known[place]), moved(call.keywords, place, known[place]))
+            for call, place in zip(calls, self.places, strict=True)
+        ]
 
     def is_chain(self, shape: tuple[int, ...]) -> bool:
         """Whether, when windows of this shape were embedded, each block was called once, with what the one before returned."""
@@ -144,7 +157,7 @@ class Decoder:
 
         cache: what attention hands keys and values to (`update(keys, values, ...)`) and reads them back from.
         """
-        call = self._calls[tuple(hidden.shape[:2])][index]
+        hidden, call = self._entering(index, hidden)
         if cache is not None:
             call = self._with_cache(index, call, cache)
         output = self.blocks[index](hidden, *call.arguments, **call.keywords)
@@ -157,7 +170,7 @@ class Decoder:
         if self.compiled is None:
             return self.run_block(index, hidden, cache)
         assert cache is None, "a sweep that rounds a cache is not compiled"
-        call = self._calls[tuple(hidden.shape[:2])][index]
+        hidden, call = self._entering(index, hidden)
         return self.compiled.run(self.blocks[index], hidden, call.arguments, call.keywords)
 
     @torch.no_grad()
@@ -169,12 +182,17 @@ class Decoder:
         hidden [B, T, H] -> by name [..., in], and with `through` what the block makes [B, T, H], else None.
         """
         assert self.compiled is not None
-        call, prefix = self._calls[tuple(hidden.shape[:2])][index], f"{self.block_name(index)}."
+        hidden, call = self._entering(index, hidden)
+        prefix = f"{self.block_name(index)}."
         inside = [name.removeprefix(prefix) for name in names]
         found, behind = self.compiled.inputs(
             self.blocks[index], inside, hidden, call.arguments, call.keywords, through=through
         )
         return {f"{prefix}{name}": inputs for name, inputs in found.items()}, behind
+
+    def _entering(self, index: int, hidden: torch.Tensor) -> tuple[torch.Tensor, BlockCall]:
+        """Return hidden states [B, T, H] where the block is, and what the block is called with besides."""
+        return hidden.to(self.places[index]), self._calls[tuple(hidden.shape[:2])][index]
 
     def _with_cache(self, index: int, call: BlockCall, cache: object) -> BlockCall:
         """Return the call with the cache where this family's block takes it. Raises InputError if it takes none."""
@@ -195,8 +213,10 @@ class Decoder:
     def head(self, ids: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits of the hidden states that left the last block. ids [B, T], hidden [B, T, H] -> [B, T, V]."""
 
+        last = hidden.to(self.device)
+
         def act(_: torch.Tensor, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-            return (hidden,) if self._returns_tuple else hidden
+            return (last,) if self._returns_tuple else last
 
         with self._replaced(act):
             logits: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
@@ -212,6 +232,11 @@ class Decoder:
             yield
         finally:
             setattr(parent, own_name, real)
+
+
+def _place(block: nn.Module, otherwise: torch.device) -> torch.device:
+    """Return the device of a block's weights."""
+    return next((p.device for p in block.parameters() if not p.is_meta), otherwise)
 
 
 def decoder_of(model: nn.Module) -> str:

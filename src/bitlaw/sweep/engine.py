@@ -42,7 +42,8 @@ from bitlaw.sweep.preparing import (
 )
 from bitlaw.sweep.probes import Directions, Reuse, alike_together, differentiate
 from bitlaw.sweep.score import Tally, reference
-from bitlaw.sweep.streams import Stream, advance
+from bitlaw.sweep.spreading import describe_places
+from bitlaw.sweep.streams import Stream, advance, follow
 from bitlaw.sweep.track import Track
 from bitlaw.sweep.walk import walk_block
 from bitlaw.sweep.whole_model import WholeModel, refuse_caches, walk_whole
@@ -106,7 +107,7 @@ def sweep(
     for name in dict.fromkeys(t.variant.kv_cache for t in tracks if t.cache is not None):
         check_cache(decoder, evaluation[:1, :2].to(decoder.device), name)
     differentiate(decoder, tracks, directions, chunks_of(evaluation, batch_windows, decoder.device))
-    notes = choose_compile(compile, decoder, tracks, evaluation, calibration)
+    notes = _joined(describe_places(decoder.places), choose_compile(compile, decoder, tracks, evaluation, calibration))
     swept: dict[int, SweptVariant] = {}
     count = itertools.count(1)
     if isinstance(decoder, WholeModel):
@@ -269,6 +270,8 @@ def _walk(
     for track in tracks:
         track.evaluation, track.calibration, track.reuse = base, shared, reuse
     for index in range(len(decoder.blocks)):
+        for stream in (base, shared, *(s for track in tracks for s in (track.evaluation, track.calibration))):
+            follow(stream, decoder.places[index])
         with decoder.block(index):
             shared = walk_block(decoder, index, tracks, shared, done)
             base = advance(base, partial(decoder.move, index), keep=False)

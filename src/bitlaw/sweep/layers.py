@@ -184,7 +184,7 @@ class _Counted:
     def __init__(self, decoder: Decoder, index: int, groups: Sequence[Sequence[LinearLayer]]) -> None:
         self._decoder, self._index = decoder, index
         self._firsts = [group[0] for group in groups]
-        self.statistics = [InputStatistics(layer.in_features, decoder.device) for layer in self._firsts]
+        self.statistics = [InputStatistics(layer.in_features, layer.stored.device) for layer in self._firsts]
         self._of_layer = {layer.name: s for layer, s in zip(self._firsts, self.statistics, strict=True)}
         # Which expert reads last differs from chunk to chunk.
         self._ordered = all(layer.expert is None for group in groups for layer in group)

@@ -66,7 +66,7 @@ def plan_memory(
         rows = min(ROWS_AT_ONCE, variants * max((layer.out_features for layer in layers), default=width))
         return statistics + read_in + variants * block * size + 3 * 4 * rows * widest + 3 * LOGITS_AT_ONCE
 
-    free = budget or int(SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0])
+    free = budget or int(SHARE_OF_DEVICE * min(torch.cuda.mem_get_info(place)[0] for place in set(decoder.places)))
     host = (
         int(SHARE_OF_HOST * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if device.type == "cuda" else 0
     )

@@ -81,6 +81,12 @@ def advance(stream: Stream, step: Step, *, keep: bool, host: bool = False) -> St
     return stream
 
 
+def follow(stream: Stream, device: torch.device) -> None:
+    """Have a stream give its chunks to another device from now on. One that is on a device goes over chunk by chunk, as blocks read it."""
+    if isinstance(stream, HostStream):
+        stream.device = device
+
+
 def _queue(device: torch.device) -> torch.cuda.Stream:
     # torch declares no types for this constructor (its __new__ takes bare arguments), and there is no typed way to make one.
     queue: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -76,7 +76,7 @@ class Track:
     quantized_parameters: int = 0
     stored_bits: float = 0.0
     signal: float = 0.0
-    noise: list[torch.Tensor] = field(default_factory=list)  # of each layer, on the device until they are read
+    noise: list[torch.Tensor] = field(default_factory=list)  # of each layer, where it is until they are read
     zeros: list[torch.Tensor] = field(default_factory=list)
     fallbacks: list[str] = field(default_factory=list)
     on_host: bool = False
@@ -178,7 +178,7 @@ class Track:
             self.reason = f"{tally.non_finite_tokens} of {tally.tokens_scored} scored tokens have a non-finite loss"
         if self.reason:
             return Seen(state="failed", reason=self.reason, non_finite_tokens=self.tally.non_finite_tokens)
-        noise = float(torch.stack(self.noise).sum()) if self.noise else 0.0
+        noise = float(_total(self.noise)) if self.noise else 0.0
         ratio = self.signal / noise if noise else torch.inf
         return Seen(
             **asdict(self.tally),
@@ -191,7 +191,7 @@ class Track:
             fallback_layers=len(self.fallbacks),
             fallbacks="; ".join(self.fallbacks),
             activation_kernel=self.kernel.share(),
-            weight_kernel=float(torch.stack(self.zeros).sum()) / self.quantized_parameters
+            weight_kernel=float(_total(self.zeros)) / self.quantized_parameters
             if self.quantized_parameters and not self.method.probe
             else None,
             weight_norm=self.signal**0.5 if self.parameters else None,
@@ -199,3 +199,8 @@ class Track:
             curvature_along=self.taylor.curvature if self.taylor else None,
             least_expert_tokens=self.least_expert_tokens,
         )
+
+
+def _total(counts: list[torch.Tensor]) -> torch.Tensor:
+    """Return the sum of single numbers that may be on several devices."""
+    return torch.stack([count.to(counts[0].device) for count in counts]).sum()

@@ -45,6 +45,7 @@ class WholeModel(Decoder):
             self._path = decoder_of(model)
             self.blocks = [model.get_submodule(self._path)]
             self.listed = False
+        self.places = [self.device] * len(self.blocks)
 
     def block_name(self, index: int) -> str:
         """Qualified name of a block; of all that is quantized where there is no list of blocks."""
@@ -173,7 +174,7 @@ def _statistics(
 ) -> list[InputStatistics]:
     """Return the statistics of each group's input in the model with these weights, and inputs of some layers rounded."""
     firsts = [group[0] for group in groups]
-    found = {layer.name: InputStatistics(layer.in_features, decoder.device) for layer in firsts}
+    found = {layer.name: InputStatistics(layer.in_features, layer.stored.device) for layer in firsts}
     beside: dict[str, torch.Tensor] = {}
     rounded, track, largest = rounding or ([], None, {})
 
