@@ -104,17 +104,18 @@ def round_groups(weight: torch.Tensor, grid: Grid, width: int, given: torch.Tens
     per_row = triton.cdiv(columns, width)
     out = torch.empty((rows, columns), dtype=weight.dtype, device=weight.device)
     compiled = constants(grid.family, columns, width)
-    _groups[(triton.cdiv(rows * per_row, compiled["GROUPS"]),)](
-        weight,
-        out,
-        described.facts if given is None else given,
-        described.facts,
-        described.table,
-        columns,
-        per_row,
-        rows * per_row,
-        weight.stride(0),
-        out.stride(0),
-        **compiled,
-    )
+    with torch.cuda.device_of(weight):  # Triton launches on the current GPU, whatever the tensors' is
+        _groups[(triton.cdiv(rows * per_row, compiled["GROUPS"]),)](
+            weight,
+            out,
+            described.facts if given is None else given,
+            described.facts,
+            described.table,
+            columns,
+            per_row,
+            rows * per_row,
+            weight.stride(0),
+            out.stride(0),
+            **compiled,
+        )
     return out
