@@ -1,6 +1,7 @@
 """The default intervals contain the planted truth about as often as they say, on few models and on many.
 
-benchmarks/fit_coverage.py runs the large study; docs/laws.md has its figures.
+benchmarks/fit_coverage.py runs the large study; docs/laws.md has its figures. Over 400 tables a share of .90 has a binomial standard
+deviation of .015, so that .85 and .95 are more than three of them away: over 200, one share in a hundred would leave that range by chance.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ from bitlaw.fit import Intervals, fit
 from bitlaw.fit.simulate import Design
 from tests.fit.simulated import FEW, MANY
 
-TABLES = 200
+TABLES = 400
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_ninety_per_cent_intervals_cover_about_ninety_per_cent(design: Design, s
             low, high = result.intervals[name]
             hits[name] += low <= truth <= high
     covered = {name: count / TABLES for name, count in hits.items()}
-    assert all(0.84 <= share <= 0.96 for share in covered.values()), covered
+    assert all(0.85 <= share <= 0.95 for share in covered.values()), covered
 
 
 def test_ignoring_models_covers_too_rarely_where_models_differ() -> None:

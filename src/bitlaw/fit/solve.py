@@ -30,7 +30,8 @@ FULL_ROUNDS = 4  # then half steps: where scatter is large the two halves of a r
 STILL = 1e-6  # largest move of a point, on the fitting scale, that counts as standing still
 START_SCATTER = 0.3  # relative scatter assumed until it is fitted
 AGREE = 1e-4  # starts whose parameters differ by less than this on the fitting scale found the same optimum
-FEW = 16  # starts that are solved one by one
+FEW = 2  # starts that are solved one by one; more are first brought together, all at once
+MOST = 16  # distinct ends that are solved one by one
 LEAST_SPREAD = 0.02  # of offsets, in logarithms: they never shrink to nothing
 
 
@@ -131,7 +132,7 @@ def best_of(step: Callable[[Problem, Array], tuple[Array, float]], problem: Prob
     counts = np.ones(len(starts), dtype=int)
     if len(starts) > FEW:
         starts, counts = distinct_ends(problem, starts)
-        starts = starts[:FEW]
+        starts = starts[:MOST]
     ends = [guarded(step, problem, start) for start in starts]
     costs = np.array([cost for _, cost in ends])
     if not np.isfinite(costs).any() or not len(costs):
