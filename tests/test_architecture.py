@@ -37,6 +37,7 @@ ROOMS = [
     "reproduce",
     "api",
     "cli",
+    "__main__",
 ]
 MODELS = {"workers", "text", "formats", "quantize", "kernels", "suites", "train", "sweep", "measure"}
 NUMBERS = {"datasets", "laws", "fit", "predict", "predictor", "report", "store", "records", "catalog", "errors"}

@@ -52,7 +52,7 @@ def families() -> str:
         + text(whole)
         + "\n\n"
         + f"One set of constants and a factor for each suite, all {len(rows)} rows from 25k parameters to 12B (`bitlaw-sensitivity`, "
-        f"nothing known beforehand): log-R2 {result.scores.log_r2:.3f}, median error "
+        f"published exponents known): log-R2 {result.scores.log_r2:.3f}, median error "
         f"{percent(result.scores.median_relative_error)}.\n\n" + carried() + "\n\n" + told_alike()
     )
 

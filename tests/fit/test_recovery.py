@@ -7,7 +7,10 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.fit import Intervals, Noise, Table, fit
+from bitlaw.fit.problem import Problem
 from bitlaw.fit.simulate import Design
+from bitlaw.fit.solve import start_points
+from bitlaw.fit.together import distinct_ends
 from bitlaw.laws import Law, law_names, load_law
 from tests.fit.simulated import DEMO, EXACT, FEW, MANY, PYTHIA
 
@@ -218,3 +221,16 @@ def test_golden_refit_of_the_digitised_points() -> None:
 def test_impossible_noise_is_refused(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Noise(**wrong)
+
+
+def test_of_starts_that_end_equally_well_the_first_stands_for_all() -> None:
+    """One bit width: k and gamma trade off, every start ends elsewhere on the ridge; the law's own start is the one kept."""
+    rows = replace(FEW, by_model=0.0).draw(np.random.default_rng(1)).where(bits=2)
+    problem = Problem.of(load_law("ouyang2024-unified"), rows, {})
+    starts = start_points(problem, 8, np.random.default_rng(0))
+    ends, counts = distinct_ends(problem, starts)
+    alone, _ = distinct_ends(problem, starts[:1])
+    last, _ = distinct_ends(problem, starts[-1:])
+    assert list(counts) == [8]
+    np.testing.assert_allclose(ends[0], alone[0])
+    assert abs(last[0] - alone[0])[-1] > 0.1

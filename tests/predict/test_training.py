@@ -62,3 +62,19 @@ def test_a_value_that_is_never_reached_is_said() -> None:
 def test_impossible_questions_are_refused(asked: tuple[float, float, float], name: str) -> None:
     with pytest.raises(InputError, match=name):
         tokens_to_train(*asked)
+
+
+def test_an_end_beyond_all_text_there_is_is_no_end() -> None:
+    """A band that falls almost as fast as the law grows reaches the value only at absurd counts: reported as no end."""
+    result = fit("ouyang2024-unified", FEW.draw(np.random.default_rng(1)))
+    tokens = result.fitted["tokens"][1]
+    slow = {**result.drift, "tokens": replace(result.drift["tokens"], beyond=0.99 * result.values["beta"] / 2.015)}
+    answer = tokens_to_train(
+        1e5,
+        2,
+        float(result.predict({"parameters": 1e5, "tokens": 3 * tokens, "bits": 2})),
+        law=replace(result, drift=slow),
+    )
+    assert answer.value == pytest.approx(3 * tokens, rel=1e-6)
+    assert math.isinf(answer.interval.high)
+    assert "up to 1e+21 tokens" in answer.interval.made_of

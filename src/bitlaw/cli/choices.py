@@ -229,7 +229,7 @@ def _judge(given: argparse.Namespace) -> dict[str, Any]:
     from bitlaw.fit import compare
     from bitlaw.laws import law_names, load_law
 
-    rows = read_table(given.csv, given.store, given.where)
+    rows = read_table(given.csv, given.store, given.where, columns=given.column)
     several = "bits" in rows and len(set(rows["bits"].tolist())) > 1
     laws = given.laws or [name for name in law_names() if _comparable(load_law(name), rows, several)]
     return {**compare(laws, rows, given.holdout).to_dict(), "left_out": dict(rows.left_out), "rows": len(rows)}

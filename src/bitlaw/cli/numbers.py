@@ -21,6 +21,8 @@ def add_table(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--csv",
         help="your own table: the columns the law reads (parameters, tokens, bits, qid) and, if known, qid_se, model",
     )
+    source_columns = "a column of the CSV file by another name: its name = ours; may be given several times"
+    parser.add_argument("--column", action="append", default=[], metavar="THEIRS=OURS", help=source_columns)
     add_where(parser)
 
 
@@ -40,6 +42,14 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offset", action="append", default=[], metavar="COLUMN", help="a factor for each method, family or suite"
     )
+    parser.add_argument(
+        "--prior",
+        action="append",
+        default=[],
+        metavar="NAME=CENTRE,SPREAD",
+        help="what is known of a parameter beforehand, instead of what the law knows: beta=0.5,0.1 (logarithms for scales)",
+    )
+    parser.add_argument("--no-priors", action="store_true", help="leave out what the law knows beforehand")
     parser.add_argument("--noise", default="normal", help="normal, student or huber (default: normal)")
     parser.add_argument(
         "--vocabulary", type=int, help="entries of the tokenizer: rows of collapsed models only say 'at least this bad'"
@@ -57,16 +67,18 @@ def _run_fit(given: argparse.Namespace) -> Any:
     from bitlaw.laws import law_from_text, load_law
 
     law = law_from_text(given.formula, target=given.target) if given.formula else load_law(given.law)
-    rows = read_table(given.csv, given.store, given.where, required=(*law.variables, law.target, *given.offset))
+    required = (*law.variables, law.target, *given.offset)
+    rows = read_table(given.csv, given.store, given.where, required=required, columns=given.column)
     made = fit(
         law,
         rows,
         noise=Noise(kind=given.noise),
         intervals=Intervals(kind=given.intervals, level=given.level),
         fixed=_fixed(given.fixed),
-        tied=_tied(given.tied),
+        tied=_pairs("--tied", given.tied, "beta=alpha"),
         free=given.free,
         offsets=given.offset,
+        priors=_priors(given.prior) if given.prior else not given.no_priors,
         collapse=None if given.vocabulary is None else Collapse(vocabulary=given.vocabulary),
         seed=given.seed,
     )
@@ -75,14 +87,24 @@ def _run_fit(given: argparse.Namespace) -> Any:
     return made.to_dict()
 
 
-def read_table(csv: str | None, store: str | None, where: list[str], *, required: tuple[str, ...] | None = None) -> Any:
-    """Return the table of a CSV file or a store, filtered. required: columns a CSV file must have."""
+def read_table(
+    csv: str | None,
+    store: str | None,
+    where: list[str],
+    *,
+    required: tuple[str, ...] | None = None,
+    columns: list[str] | None = None,
+) -> Any:
+    """Return the table of a CSV file or a store, filtered. required: columns a CSV file must have; columns: THEIRS=OURS."""
     from bitlaw.fit import Table
     from bitlaw.store import open_store
 
+    names = _pairs("--column", columns or [], "N=parameters")
     if csv:
-        rows = Table.from_csv(csv, required=required) if required else Table.from_csv(csv)
+        rows = Table.from_csv(csv, required=required, names=names) if required else Table.from_csv(csv, names=names)
     else:
+        if names:
+            raise InputError("--column names columns of a CSV file; a store knows its own.")
         with open_store(str(store), create=False) as opened:
             rows = Table.from_measurements(opened, source=str(store))
     chosen = filters(where)
@@ -100,10 +122,22 @@ def _fixed(given: list[str]) -> dict[str, float]:
     return values
 
 
-def _tied(given: list[str]) -> dict[str, str]:
+def _priors(given: list[str]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            centre, spread = (float(part) for part in value.split(","))
+        except ValueError:
+            raise InputError(f"--prior {text!r} is not of the form NAME=CENTRE,SPREAD, such as beta=0.5,0.1.") from None
+        found[name] = (centre, spread)
+    return found
+
+
+def _pairs(option: str, given: list[str], example: str) -> dict[str, str]:
     pairs = dict(text.partition("=")[::2] for text in given)
     if wrong := [name for name, other in pairs.items() if not name or not other]:
-        raise InputError(f"--tied {wrong[0]!r} is not of the form NAME=NAME, such as beta=alpha.")
+        raise InputError(f"{option} {wrong[0]!r} is not of the form NAME=NAME, such as {example}.")
     return pairs
 
 
@@ -128,12 +162,23 @@ def _fit_text(data: dict[str, Any]) -> str:
         f"median relative error {cell_or_none(s['median_relative_error'])}",
         f"scatter: relative {number(data['scatter']['relative'])}, floor {number(data['scatter']['floor'])} nats",
     ]
+    lines += [f"beyond its rows: {_drift_text(data['drift'])}"] if data["drift"] else []
     lines += [f"offsets of {name}: standard deviation {number(s)}" for name, s in data["offset_spreads"].items()]
     if d["censored"]:
         lines.append(f"{d['censored']} rows of collapsed models say only that the degradation is at least that large")
     lines += [f"left out: {count} {why}" for why, count in d["left_out"].items()]
     lines += [f"warning: {line}" for line in data["warnings"]]
     return "\n".join(lines)
+
+
+def _drift_text(drifts: dict[str, Any]) -> str:
+    """Return in words how much wider bands get outside the fitted range."""
+    said = [
+        f"{name} {number(drift['beyond'])} above ({drift['beyond_turns']} ends left out), "
+        f"{number(drift['below'])} below ({drift['below_turns']})"
+        for name, drift in drifts.items()
+    ]
+    return "its exponents may stray (one standard deviation) by: " + "; ".join(said)
 
 
 def cell_or_none(value: Any) -> str:

@@ -82,6 +82,11 @@ def fit(
     clusters, points, words = _uncertainty(problem, solution, kind, intervals, groups, rows, generator)
     warnings += [f"{words[1]}"] if words[1] else []
     errors, freedom, bounds = _intervals(problem, solution, clusters, points, intervals.level)
+    if unjudged := [name for name in problem.free if not np.isfinite(errors[name])]:
+        warnings.append(
+            f"nothing is left to judge {', '.join(unjudged)} by: single groups of rows determine them, so their intervals "
+            "are as wide as the law allows; add models or fix parameters"
+        )
     values = {name: float(value) for name, value in problem.values(solution.point).items()}
     drawn = from_point(law, problem.free, {}, points) if len(points) else {}
     likelihood, aic, bic = criteria(problem, solution, noise)

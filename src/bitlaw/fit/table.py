@@ -306,12 +306,14 @@ def _require(path: Path, header: list[str], required: tuple[str, ...]) -> None:
     spare = [name for name in header if name not in required]
     said = []
     for name in missing:
+        symbol = VARIABLES[name].symbol if name in VARIABLES else name
         near = difflib.get_close_matches(name, spare, n=1, cutoff=0.5) or [s for s in spare if name in s or s in name]
+        near = [symbol] if symbol in spare else near
         what = {**NUMBERS, **TEXTS}.get(name, "needed")
         said.append(f"{name!r} ({what}{f'; is it {near[0]!r}?' if near else ''})")
     raise InputError(
         f"{path} lacks column{'s' if len(missing) > 1 else ''} {', '.join(said)}. Its columns: "
-        f"{', '.join(header) or 'none'}. Rename them or map them with names={{'theirs': 'ours'}}."
+        f"{', '.join(header) or 'none'}. Rename them, or map them: --column theirs=ours, in Python names={{'theirs': 'ours'}}."
     )
 
 

@@ -21,9 +21,14 @@ LONGEST = 3.0
 
 
 def distinct_ends(problem: Problem, starts: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Return (ends [E, p], counts [E]), the best first, for starts [S, p]."""
+    """Return (ends [E, p], counts [E]), the best first, for starts [S, p].
+
+    Of starts that ended equally well the first one stands for all: a parameter that no row tells stays where the law
+    begins, not where chance put it.
+    """
     points, costs = _descend(problem, starts)
     ends: list[Array] = []
+    first: list[int] = []
     best: list[float] = []
     counts: list[int] = []
     for index in np.argsort(costs):
@@ -33,9 +38,12 @@ def distinct_ends(problem: Problem, starts: Array) -> tuple[Array, NDArray[np.in
             near = np.max(np.abs(points[index] - end)) < CLOSE * max(1.0, float(np.max(np.abs(end))))
             if near or abs(costs[index] - best[number]) < SAME_COST * best[number]:
                 counts[number] += 1
+                if index < first[number] and costs[index] <= best[number] * (1.0 + SAME_COST):
+                    ends[number], first[number] = points[index], int(index)
                 break
         else:
             ends.append(points[index])
+            first.append(int(index))
             best.append(float(costs[index]))
             counts.append(1)
     return np.array(ends).reshape(-1, starts.shape[1]), np.array(counts, dtype=np.int64)

@@ -104,6 +104,7 @@ def critical_tokens(
         **source.provenance(asked, outside),
         conditions=(
             *source.conditions,
+            *losses.conditions,
             "every token count is a finished training run of that length, not a stop in the middle of one",
         ),
         parameters=parameters,

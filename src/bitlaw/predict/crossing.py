@@ -12,6 +12,7 @@ from bitlaw.laws.law import Array
 Curve = Callable[[Array], Array]
 
 MOST_TOKENS = 1e30  # how far a crossing is looked for
+FARTHEST_END = 1e21  # tokens from which the end of an interval is no end: a million times all text there is
 GRID = 400
 
 

@@ -18,7 +18,7 @@ from bitlaw.errors import InputError
 from bitlaw.fit.result import Fit
 from bitlaw.laws import Law
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
-from bitlaw.predict.crossing import crossing
+from bitlaw.predict.crossing import FARTHEST_END, crossing
 from bitlaw.predict.predicting import broken, check_level
 from bitlaw.predict.sources import Also, resolve
 from bitlaw.predict.training import token_interval, value_over_tokens
@@ -92,7 +92,7 @@ def training_level(
     if qid_se > 0:
         made_of += f"; the standard error {qid_se:g} of the measured QiD in quadrature"
     if math.isinf(late):
-        made_of += "; no upper end: the lower end of the predicted QiD never reaches the measured one"
+        made_of += f"; no upper end: the lower end of the predicted QiD never reaches the measured one (up to {FARTHEST_END:g} tokens)"
     interval = Interval(low=low, high=late, level=level, made_of=made_of)
     ratio = ratio_interval = None
     if seen is not None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from bitlaw.catalog import LAWS
 from bitlaw.errors import InputError
+from bitlaw.fit.drift import widened
 from bitlaw.fit.result import Fit
 from bitlaw.laws import Law, load_law
 from bitlaw.laws.law import Array
@@ -55,8 +56,12 @@ class LossSource:
         else:
             reach = sure * loss_scatter(self.source.law, self.source.values)
             low, high = mean * np.exp(-reach), mean * np.exp(reach)
-        wide = sure * self._stray(columns)
-        return mean * np.exp(-np.hypot(np.log(mean / low), wide)), mean * np.exp(np.hypot(np.log(high / mean), wide))
+        return widened(mean, low, high, sure * self._stray(columns))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What its fit warned of, which counts for the answers it takes part in."""
+        return tuple(f"16-bit loss: {said}" for said in self.source.fit.warnings) if self.source.fit else ()
 
     def words(self, asked: Mapping[str, float]) -> str:
         """Return in words which law this is, where it comes from and how far outside its range it is asked."""

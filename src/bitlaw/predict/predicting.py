@@ -104,7 +104,11 @@ def predict(
         unit="nats per token",
         interval=_interval(low, high, level, source.made_of(asked)),
         **source.provenance(asked),
-        conditions=(*broken(float(value[0])), *source.conditions),
+        conditions=(
+            *broken(float(value[0])),
+            *source.conditions,
+            *(losses.conditions if losses is not None else ()),
+        ),
         parameters=asked["parameters"],
         tokens=asked["tokens"],
         bits=asked["bits"],

@@ -105,9 +105,13 @@ class Source:
         else:
             words = f"uncertainty of the fit ({self.fit.interval_words}) and its scatter"
         if self.outside(asked):
-            own = self.fit is not None and self.fit.drift
+            own = ", ".join(self.fit.drift) if self.fit is not None else ""
             words += "; widened outside the fitted range by "
-            words += "how far the law strays when its own ends are left out" if own else "the drift of local exponents"
+            words += (
+                f"how far the law strays when its own ends are left out ({own})"
+                if own
+                else "the drift of local exponents"
+            )
         return words
 
     def band(self, columns: Mapping[str, Array], level: float) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from bitlaw.fit.result import Fit
 from bitlaw.laws import Law, law_names, load_law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
-from bitlaw.predict.crossing import Curve, columns_of, crossing
+from bitlaw.predict.crossing import FARTHEST_END, Curve, columns_of, crossing
 from bitlaw.predict.predicting import LawValue, check_level
 from bitlaw.predict.sources import Also, Source, answers_at, published_source, resolve
 
@@ -22,7 +22,7 @@ class TrainingTokens(Answer):
     """Tokens (`value`) after which a model of `parameters` loses `qid` nats per token at `bits`.
 
     The interval's ends are where the upper and the lower end of the predicted QiD reach `qid`; an end that is never
-    reached below 1e30 tokens is infinite. beside: what the other laws say.
+    reached below 1e21 tokens is infinite. beside: what the other laws say.
     """
 
     parameters: float
@@ -64,7 +64,7 @@ def tokens_to_train(
     if low == 0.0:
         made_of += "; no lower end: the upper end of the predicted QiD is above the value asked for from the start"
     if math.isinf(late):
-        made_of += "; no upper end: the lower end of the predicted QiD never reaches the value asked for"
+        made_of += f"; no upper end: the lower end of the predicted QiD never reaches the value asked for (up to {FARTHEST_END:g} tokens)"
     return TrainingTokens(
         value=tokens,
         unit="tokens",
@@ -84,7 +84,7 @@ def token_interval(
     """Return where the upper and the lower end of the predicted band reach `qid`, on either side of `tokens`.
 
     error: half-width of the measured qid at the level, nats, added to the band's in quadrature. An end that is never
-    reached is infinite.
+    reached, or only at more than `FARTHEST_END` tokens, is infinite.
     """
 
     def upper(d: Array) -> Array:
@@ -99,7 +99,7 @@ def token_interval(
 
     # From the answer downwards until even the upper end is below qid; upwards until even the lower end is above.
     early = crossing(lambda d: -upper(d), -qid, start=tokens, stop=1.0)
-    return early, crossing(lower, qid, start=tokens)
+    return early, crossing(lower, qid, start=tokens, stop=max(FARTHEST_END, 10.0 * tokens))
 
 
 def value_over_tokens(source: Source, parameters: float, bits: float) -> Curve:

@@ -82,7 +82,8 @@ class Way:
     def conditions(self) -> tuple[str, ...]:
         """What the predictions hold for."""
         said = f"{self.source.name} reads no formats or group sizes: scaled by the rounding error of Gaussian weights"
-        return (*self.source.conditions, *((said,) if self.corrected else ()))
+        losses = self.losses.conditions if self.losses is not None else ()
+        return (*self.source.conditions, *((said,) if self.corrected else ()), *losses)
 
 
 def ways_of(
