@@ -8,7 +8,7 @@ from bitlaw.kernels import gptq_columns, grids
 from bitlaw.quantize import InputStatistics
 from bitlaw.quantize.gptq import GptqOptions, gptq
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 pytest.importorskip("triton")
 # The interpreter divides columns by the scale of other groups too, which a mask leaves out behind it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -40,7 +40,7 @@ def plain(block, factor, width, cell, variants, given=None):
     return values, errors
 
 
-def problem(columns: int, rows: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def problem(columns: int, rows: int, seed: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """Return a block [columns, rows] and a factor; rows of zeros, of ties, of one outlier, tiny, huge and constant."""
     generator = torch.Generator().manual_seed(seed)
     factor = torch.triu(0.2 * torch.randn(columns, columns, generator=generator) / columns**0.5, diagonal=1)
@@ -52,7 +52,7 @@ def problem(columns: int, rows: int, seed: int) -> tuple[torch.Tensor, torch.Ten
     block[:, 3] *= 1e-38
     block[:, 4] *= 1e36
     block[:, 5] = 0.3
-    return block.to(DEVICE), factor.to(DEVICE)
+    return block.to(device), factor.to(device)
 
 
 def launched(block, factor, width, cell, variants, given=None):
@@ -66,7 +66,7 @@ def launched(block, factor, width, cell, variants, given=None):
     if given is not None:
         packed = torch.cat([grid.pack(own) for grid, own in zip(made, given, strict=True)])
         packed = packed.permute(1, 2, 0)[None].contiguous()
-        group_of = (torch.arange(len(block)) // width).int().to(DEVICE)
+        group_of = (torch.arange(len(block)) // width).int().to(block.device)
     errors = quantize_block(
         block[None], factor[None], width, rows, values[None], cell=cell, given=packed, group_of=group_of
     )
@@ -108,11 +108,12 @@ INSIDE = [
 ]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cell", [1, 8, 32])
 @pytest.mark.parametrize("name", INSIDE)
-def test_every_choice_and_rounding(name: str, cell: int) -> None:
+def test_every_choice_and_rounding(name: str, cell: int, device: str) -> None:
     """Groups of 16, the last one short: a column, half a group and two groups at once."""
-    block, factor = problem(40, 9, seed=len(name))
+    block, factor = problem(40, 9, seed=len(name), device=device)
     variants = bound([name], 9, block)
     got = launched(block, factor, 16, cell, variants)
     want = plain(block, factor, 16, cell, variants)
@@ -120,10 +121,11 @@ def test_every_choice_and_rounding(name: str, cell: int) -> None:
     assert same(got[1], want[1]) == 1.0
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cell", [1, 16])
 @pytest.mark.parametrize("name", ["int3_g8", "mxfp4_e2m1_k8", "nvfp4_k8", "nf4_g8", "kmeans2_g8", "int4_g8_mse"])
-def test_given_parameters(name: str, cell: int) -> None:
-    block, factor = problem(32, 9, seed=6)
+def test_given_parameters(name: str, cell: int, device: str) -> None:
+    block, factor = problem(32, 9, 6, device)
     variants = bound([name], 9, block)
     given = [grid.parameters(block[:, rows].T.reshape(9, 4, 8)) for grid, rows in variants]
     got, _ = launched(block, factor, 8, cell, variants, given)
@@ -131,6 +133,7 @@ def test_given_parameters(name: str, cell: int) -> None:
     assert same(got, want) == 1.0
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("names", "cell"),
     [
@@ -139,8 +142,8 @@ def test_given_parameters(name: str, cell: int) -> None:
         (["nf4_g16", "fp4bnb_g16"], 1),
     ],
 )
-def test_variants_stacked_as_rows(names: list[str], cell: int) -> None:
-    one, factor = problem(32, 7, seed=5)
+def test_variants_stacked_as_rows(names: list[str], cell: int, device: str) -> None:
+    one, factor = problem(32, 7, 5, device)
     block = one.repeat(1, len(names))
     variants = bound(names, 7, block)
     got, _ = launched(block, factor, 16, cell, variants)
@@ -158,13 +161,14 @@ def test_groups_of_the_whole_block(columns: int, width: int) -> None:
     assert same(got[0], want[0]) == 1.0
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cell", [1, 16])
-def test_a_factor_for_each_damping(cell: int) -> None:
+def test_a_factor_for_each_damping(cell: int, device: str) -> None:
     from bitlaw.kernels.gptq_block import quantize_block
 
-    problems = [problem(32, 7, seed) for seed in (1, 2, 3)]
+    problems = [problem(32, 7, seed, device) for seed in (1, 2, 3)]
     factors = torch.stack([factor for _, factor in problems])
-    rest = torch.stack([torch.cat((block, torch.ones(16, 7, device=DEVICE))) for block, _ in problems])
+    rest = torch.stack([torch.cat((block, torch.ones(16, 7, device=device))) for block, _ in problems])
     block = rest[:, :32]  # as in the loop: part of a table
     grid = parse_format("mxint3_k16")
     rows = grids.row_grids([grids.grid_of(grid, block[0])], [7], block.device)
@@ -177,14 +181,15 @@ def test_a_factor_for_each_damping(cell: int) -> None:
         assert same(errors[number], want[1]) == 1.0
 
 
-def statistics(columns: int) -> tuple[InputStatistics, torch.Tensor]:
+def statistics(columns: int, device: str = "cpu") -> tuple[InputStatistics, torch.Tensor]:
     generator = torch.Generator().manual_seed(7)
     inputs = torch.randn(400, columns, generator=generator) @ torch.randn(columns, columns, generator=generator)
-    made = InputStatistics(columns, DEVICE)
-    made.add(inputs.to(DEVICE))
-    return made, torch.randn(11, columns, generator=generator).to(DEVICE)
+    made = InputStatistics(columns, device)
+    made.add(inputs.to(device))
+    return made, torch.randn(11, columns, generator=generator).to(device)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -213,9 +218,9 @@ def statistics(columns: int) -> tuple[InputStatistics, torch.Tensor]:
     ],
     ids=str,
 )
-def test_whole_loop_equals_torch(name: str, settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_loop_equals_torch(name: str, settings: dict, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same call with and without the kernel; the choice between them is the only thing that differs."""
-    seen, weight = statistics(48)
+    seen, weight = statistics(48, device)
     options = GptqOptions(**settings)
     asked = []
     monkeypatch.setattr(gptq_columns, "available", lambda device: bool(asked.append(device)))
@@ -262,7 +267,7 @@ GPU_FORMATS = ["int2_g32", "int3_g128_sym", "int4_g64", "int1.58_g128", "mxint4_
 @pytest.mark.parametrize("cell", [1, 32])
 @pytest.mark.parametrize("name", GPU_FORMATS)
 def test_blocks_of_128_columns_on_a_gpu(name: str, cell: int) -> None:
-    block, factor = problem(128, 24_576, seed=cell)
+    block, factor = problem(128, 24_576, cell, "cuda")
     grid = parse_format(name)
     variants = bound([name], 24_576, block)
     given = None
@@ -294,11 +299,11 @@ def test_a_large_layer_on_a_gpu(name: str, settings: dict, monkeypatch: pytest.M
     from bitlaw.quantize.error import output_error
 
     torch.backends.cuda.matmul.allow_tf32 = False
-    generator = torch.Generator(DEVICE).manual_seed(9)
-    mixing = torch.randn(4096, 4096, device=DEVICE, generator=generator) / 64 + torch.eye(4096, device=DEVICE)
-    seen = InputStatistics(4096, DEVICE)
-    seen.add(torch.randn(16_384, 4096, device=DEVICE, generator=generator) @ mixing)
-    weight = torch.randn(4096, 4096, device=DEVICE, generator=generator) * 0.02
+    generator = torch.Generator("cuda").manual_seed(9)
+    mixing = torch.randn(4096, 4096, device="cuda", generator=generator) / 64 + torch.eye(4096, device="cuda")
+    seen = InputStatistics(4096, "cuda")
+    seen.add(torch.randn(16_384, 4096, device="cuda", generator=generator) @ mixing)
+    weight = torch.randn(4096, 4096, device="cuda", generator=generator) * 0.02
     options, grid = GptqOptions(**settings), parse_format(name)
     monkeypatch.setattr(gptq_columns, "available", lambda device: False)
     want = gptq(weight, seen, grid, options)

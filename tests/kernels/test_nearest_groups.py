@@ -10,7 +10,7 @@ from bitlaw.kernels import grouped, nearest_groups
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # the interpreter's own arithmetic
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 EXAMPLES = sorted({name for entry in catalog.FORMATS.values() for name in entry.load().examples()})
 
 
@@ -19,7 +19,7 @@ def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped, "available", lambda device: True)
 
 
-def adversarial(rows: int, columns: int) -> torch.Tensor:
+def adversarial(rows: int, columns: int, device: str = "cpu") -> torch.Tensor:
     """Return random rows of many sizes, zeros, constants, ties, denormals, huge values, one outlier, one sign."""
     generator = torch.Generator().manual_seed(columns)
     weight = torch.randn(rows, columns, generator=generator) * torch.randn(rows, 1, generator=generator).mul(20).exp()
@@ -32,7 +32,7 @@ def adversarial(rows: int, columns: int) -> torch.Tensor:
     weight[6, columns // 2] = 1e5 * weight[6].abs().amax()
     weight[7] = weight[7].abs()
     weight[8] = -weight[8].abs() - weight[8].abs().amax()
-    return weight.to(DEVICE)
+    return weight.to(device)
 
 
 def assert_equal(weight: torch.Tensor, name: str) -> None:
@@ -47,11 +47,13 @@ def assert_equal(weight: torch.Tensor, name: str) -> None:
     assert same.all(), (weight[~same][:4], got[~same][:4], want[~same][:4])
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_equals_torch(name: str) -> None:
-    assert_equal(adversarial(12, 128), name)
+def test_equals_torch(name: str, device: str) -> None:
+    assert_equal(adversarial(12, 128, device), name)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
@@ -67,31 +69,34 @@ def test_equals_torch(name: str) -> None:
         ("int4_tensor", 30),
     ],
 )
-def test_short_and_odd_groups(name: str, columns: int) -> None:
-    assert_equal(adversarial(9, columns), name)
+def test_short_and_odd_groups(name: str, columns: int, device: str) -> None:
+    assert_equal(adversarial(9, columns, device), name)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ["int4_row", "fp8_e4m3_row", "int1.58_row", "nf4_row", "kmeans3_row", "int4_row_mse"])
-def test_groups_wider_than_a_tile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_wider_than_a_tile(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_groups, "WIDEST_TILE", 32)
     for columns in (96, 150):
-        assert_equal(adversarial(9, columns), name)
+        assert_equal(adversarial(9, columns, device), name)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("name", ["int4_g32", "mxfp6_e3m2_k32", "nvfp4_k16", "nf4_g64", "int3_g32_mse"])
-def test_other_dtypes(name: str, dtype: torch.dtype) -> None:
-    weight = adversarial(9, 64).clamp(-3e4, 3e4).to(dtype)
+def test_other_dtypes(name: str, dtype: torch.dtype, device: str) -> None:
+    weight = adversarial(9, 64, device).clamp(-3e4, 3e4).to(dtype)
     assert_equal(weight, name)
     assert_equal(weight.T.contiguous().T, name)  # a column contiguous
     assert_equal(weight[:, :64], name)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", ["int4_g32", "int4_g32_sym", "mxint4_k32", "fp8_e4m3_row", "nf4_g64", "int1.58_g32",
                                   "nvfp4_k16", "nvfp4_k16_single", "kmeans2_row", "int4_g32_mse"])  # fmt: skip
-def test_groups_that_are_not_finite_do_not_come_out_finite(name: str, bad: float) -> None:
-    weight = adversarial(9, 64)
+def test_groups_that_are_not_finite_do_not_come_out_finite(name: str, bad: float, device: str) -> None:
+    weight = adversarial(9, 64, device)
     weight[6, 40] = bad
     grid = parse_format(name)
     got, want = grouped.quantize_groups(weight, grid), quantize_groups(weight, grid)
@@ -101,8 +106,8 @@ def test_groups_that_are_not_finite_do_not_come_out_finite(name: str, bad: float
 
 def test_refusals_and_empty_weights_are_those_of_torch() -> None:
     with pytest.raises(InputError, match="'q_proj' has 100"):
-        grouped.quantize_groups(torch.ones(2, 100, device=DEVICE), parse_format("int4_g32"), "q_proj")
-    assert grouped.quantize_groups(torch.empty(0, 4, device=DEVICE), parse_format("int4_g32")).shape == (0, 4)
+        grouped.quantize_groups(torch.ones(2, 100), parse_format("int4_g32"), "q_proj")
+    assert grouped.quantize_groups(torch.empty(0, 4), parse_format("int4_g32")).shape == (0, 4)
 
 
 @pytest.mark.gpu
