@@ -117,13 +117,35 @@ def test_auto_compiles_on_a_gpu_where_the_work_is_worth_it(monkeypatch: pytest.M
     monkeypatch.setattr(Decoder, "device", torch.device("cuda"))
     parameters = sum(p.numel() for block in decoder.blocks for p in block.parameters() if p.dim() == 2)
     # Five evaluated; calibration: the shared stream once, the own ones of gptq and gptaq twice each.
-    work = 2.0 * parameters * (5 * EVALUATION.numel() + 5 * CALIBRATION.numel())
-    for least, chosen in ((work, True), (work * 1.001, False)):
+    scored, calibrated = 2.0 * parameters * 5 * EVALUATION.numel(), 2.0 * parameters * 5 * CALIBRATION.numel()
+    for least, for_inputs, chosen in (
+        (scored + calibrated, calibrated, True),
+        (scored + calibrated, calibrated * 1.001, False),
+        ((scored + calibrated) * 1.001, calibrated, None),
+    ):
         monkeypatch.setattr(preparing, "WORTH_OPERATIONS", least)
+        monkeypatch.setattr(preparing, "WORTH_FOR_INPUTS", for_inputs)
         assert choose_compile("auto", decoder, tracks, EVALUATION, CALIBRATION) == ""
-        assert (decoder.compiled is not None) is chosen
+        assert (decoder.compiled.for_inputs if decoder.compiled is not None else None) is chosen
     choose_compile("no", decoder, tracks, EVALUATION, CALIBRATION)
     assert decoder.compiled is None
+
+
+def test_layer_inputs_may_stay_with_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where calibration is little of the work its own graph is not worth making; then only evaluation is compiled."""
+    want = plainly(llama(), how="no")
+
+    def alone(how, decoder, *_):
+        decoder.compiled = CompiledBlocks(for_inputs=False)
+        return ""
+
+    def eager(self, block, hidden, arguments, keywords):
+        return block(hidden, *arguments, **keywords)
+
+    monkeypatch.setattr(engine, "choose_compile", alone)
+    monkeypatch.setattr(CompiledBlocks, "run", eager)
+    monkeypatch.setattr(CompiledBlocks, "inputs", None)
+    assert [s.seen for s in plainly(llama())] == [s.seen for s in want]
 
 
 def test_an_unknown_choice_is_refused() -> None:

@@ -24,6 +24,8 @@ from bitlaw.errors import InputError
 COMPILE = ("auto", "yes", "no")
 WORTH_OPERATIONS = 2.4e16
 """Of the forward passes, from which on `auto` compiles: a minute of an H100 in bfloat16 at the half of its rate that eager blocks reach."""
+WORTH_FOR_INPUTS = 1.2e16
+"""Of the calibration's passes alone, from which on `auto` makes the graph of layer inputs too."""
 GRAPHS_AT_MOST = 64
 """Of one kind in one process: every shape of a model and of a window has its own."""
 
@@ -41,19 +43,27 @@ def check_compile(how: str) -> None:
         raise InputError(f"compile={how!r} is not known. Accepted: {', '.join(COMPILE)}.")
 
 
-def forward_operations(block_parameters: int, evaluation: int, calibration: int, variants: int, own: int) -> float:
-    """Return the operations of a sweep's forward passes without attention: 2 for each parameter and token.
+def evaluation_operations(block_parameters: int, tokens: int, variants: int) -> float:
+    """Return the operations of the evaluation's forward passes without attention: the variants' and the baseline's.
 
-    block_parameters of all blocks; evaluation, calibration: tokens. Evaluated are the variants and the baseline, `own` of
-    the variants have a calibration stream of their own, read twice; one more is shared.
+    block_parameters of all blocks; 2 operations for each parameter and token.
     """
-    return 2.0 * block_parameters * (evaluation * (variants + 1) + calibration * (1 + 2 * own))
+    return 2.0 * block_parameters * tokens * (variants + 1)
+
+
+def calibration_operations(block_parameters: int, tokens: int, own: int) -> float:
+    """Return the operations of the calibration's forward passes: one that is shared, two for each of `own` variants with its own."""
+    return 2.0 * block_parameters * tokens * (1 + 2 * own)
 
 
 class CompiledBlocks:
-    """Runs blocks compiled. Shapes: B windows, T tokens, H width. Every method raises CompileError for what torch cannot do."""
+    """Runs blocks compiled. Shapes: B windows, T tokens, H width. Every method raises CompileError for what torch cannot do.
 
-    def __init__(self) -> None:
+    for_inputs: whether layer inputs are to be asked of `inputs`; else hooks on an eager block are to see them.
+    """
+
+    def __init__(self, *, for_inputs: bool = True) -> None:
+        self.for_inputs = for_inputs
         self._run: Callable[..., torch.Tensor] = torch.compile(_run, fullgraph=True, dynamic=False)
         self._inputs: Callable[..., tuple[Inputs, torch.Tensor | None]] = torch.compile(
             _inputs, fullgraph=True, dynamic=False

@@ -160,10 +160,11 @@ def collect(
     counted = _Counted(decoder, index, groups)
     beside: dict[str, torch.Tensor] = {}
     truth = iter(full_precision) if full_precision is not None else None
+    layers = linear_layers(decoder, index)
     for hidden in stream:
         if truth is not None:
             counted.read(next(truth), lambda layer, inputs: beside.update({layer.name: inputs}))
-        with replaced_weights(linear_layers(decoder, index), weights or {}):
+        with replaced_weights(layers, weights or {}):
             counted.read(hidden, counted.note(beside))
     return counted.statistics
 
@@ -186,6 +187,7 @@ class _Counted:
         self._firsts = [group[0] for group in groups]
         self.statistics = [InputStatistics(layer.in_features, layer.stored.device) for layer in self._firsts]
         self._of_layer = {layer.name: s for layer, s in zip(self._firsts, self.statistics, strict=True)}
+        self._by_graph = decoder.compiled is not None and decoder.compiled.for_inputs
         # Which expert reads last differs from chunk to chunk.
         self._ordered = all(layer.expert is None for group in groups for layer in group)
 
@@ -200,7 +202,7 @@ class _Counted:
 
     def read(self, hidden: torch.Tensor, note: Note) -> None:
         """Run the block as far as the last wanted input, and call `note` with each."""
-        if self._decoder.compiled is not None:
+        if self._by_graph:
             self._compiled(hidden, note, through=False)
             return
 
@@ -214,7 +216,7 @@ class _Counted:
 
     def read_through(self, hidden: torch.Tensor, note: Note) -> torch.Tensor:
         """Run the block, call `note` with each wanted input, and return what it makes. hidden [B, T, H] -> [B, T, H]."""
-        if self._decoder.compiled is not None:
+        if self._by_graph:
             behind = self._compiled(hidden, note, through=True)
             assert behind is not None
             return behind

@@ -12,7 +12,13 @@ from bitlaw.quantize import WeightGradients, needs_calibration
 from bitlaw.quantize.method import DIRECTION, GRADIENTS, LayerFacts, Method
 from bitlaw.records import Variant
 from bitlaw.sweep.activations import check_activations, has_static_scales, parse_activations
-from bitlaw.sweep.compiled import WORTH_OPERATIONS, CompiledBlocks, forward_operations
+from bitlaw.sweep.compiled import (
+    WORTH_FOR_INPUTS,
+    WORTH_OPERATIONS,
+    CompiledBlocks,
+    calibration_operations,
+    evaluation_operations,
+)
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.gradients import collect_gradients
 from bitlaw.sweep.kv_cache import parse_kv_cache
@@ -127,21 +133,18 @@ def choose_compile(
         return ""
     layers = [layer for index in range(len(decoder.blocks)) for layer in linear_layers(decoder, index)]
     hindrance = _hindrance(decoder, tracks, layers)
-    if how == "auto":
-        work = forward_operations(
-            sum(layer.in_features * layer.out_features for layer in layers),
-            evaluation=evaluation.numel(),
-            calibration=calibration.numel()
-            if calibration is not None and any(t.method.calibrated for t in tracks)
-            else 0,
-            variants=len(tracks),
-            own=sum(t.own_calibration for t in tracks),
-        )
-        if hindrance or decoder.device.type != "cuda" or work < WORTH_OPERATIONS:
-            return ""
     if hindrance:
-        return f"not compiled: {hindrance}"
-    decoder.compiled = CompiledBlocks()
+        return f"not compiled: {hindrance}" if how == "yes" else ""
+    if how == "yes":
+        decoder.compiled = CompiledBlocks()
+        return ""
+    parameters = sum(layer.in_features * layer.out_features for layer in layers)
+    scored = evaluation_operations(parameters, evaluation.numel(), len(tracks))
+    calibrated = 0.0
+    if calibration is not None and any(t.method.calibrated for t in tracks):
+        calibrated = calibration_operations(parameters, calibration.numel(), sum(t.own_calibration for t in tracks))
+    if decoder.device.type == "cuda" and scored + calibrated >= WORTH_OPERATIONS:
+        decoder.compiled = CompiledBlocks(for_inputs=calibrated >= WORTH_FOR_INPUTS)
     return ""
 
 
