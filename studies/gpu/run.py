@@ -151,7 +151,7 @@ def work(studies: Sequence[Study], paths: Sequence[Path], given: argparse.Namesp
                 run.train(study, path, finished[study.name], workers=study.trainers, machine=given.gpus)
                 tries[study.name] = 1
         for number in range(given.measurers * len(gpus)):
-            late = ["late"] if number >= len(gpus) else []
+            late = ["late"] if number >= given.early * len(gpus) else []
             arguments = [str(folder), given.device, str(number), *late, *map(str, paths)]
             gpu = gpus[number % len(gpus)]
             run.measurers.append(run.start(f"measure-{number}.log", "measurer.py", arguments, gpu))
@@ -200,7 +200,8 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path, help="folder for what comes back")
     parser.add_argument("--gpus", type=int, default=4)
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to try it out")
-    parser.add_argument("--measurers", type=int, default=3, help="measuring processes a GPU once training has ended")
+    parser.add_argument("--measurers", type=int, default=3, help="measuring processes a GPU")
+    parser.add_argument("--early", type=int, default=1, help="how many of them a GPU measure beside training")
     parser.add_argument("--wall", type=float, default=570, help="seconds after which everything has stopped")
     parser.add_argument("--done", type=Path, nargs="*", default=[], help="done.txt files of earlier machines")
     parser.add_argument("--bring", nargs="*", default=[], help="checkpoints to bring back, SUITE/MODEL/step-0000001")
