@@ -20,11 +20,12 @@ from bitlaw.progress import Progress
 from bitlaw.records import Measurement
 
 DATASETS = {
-    "ouyang2024": ("mini-pythia", "mini-pythia-2", "ablations", "native", "families"),
+    "ouyang2024": ("mini-pythia", "mini-pythia-2", "lr-state", "ablations", "native", "families"),
     "xu2024": ("families",),
 }
 """Shipped datasets that each paper's items are made from, those of them that there are."""
-CHANGES = "mini-pythia-2-weight-changes.csv"
+CHANGES = ("mini-pythia-2-weight-changes.csv", "families-weight-changes.csv")
+"""Shipped quantiles of weight changes, the first that there is; studies/gpu/unpack.py writes them."""
 WIKITEXT = "hub-text:Salesforce/wikitext/wikitext-2-raw-v1/train-00000-of-00001.parquet"
 REFINEDWEB = "hub-text:tiiuae/falcon-refinedweb/data/train-00000-of-05534-b8fc5348cbe605a5.parquet#content"
 PAPER_VARIANTS = tuple(f"gptq int{bits}_g128_sym damping=0.1 within_block=sequential" for bits in (2, 3, 4))
@@ -177,5 +178,5 @@ def _changes(weights: str, models: Sequence[str], steps: Sequence[int]) -> list[
         from bitlaw.suites import open_suite
 
         return weight_changes(open_suite(weights), models, steps)
-    shipped = Path(__file__).parent / "data" / CHANGES
-    return read_changes(shipped) if shipped.is_file() else []
+    there = [file for name in CHANGES if (file := Path(__file__).parent / "data" / name).is_file()]
+    return read_changes(there[0]) if there else []

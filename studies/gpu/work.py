@@ -56,7 +56,7 @@ def read_study(path: Path) -> Study:
     """Return the study of a plan file."""
     tables = tomllib.loads(path.read_text())
     train = read_train_plan(path) if "train" in tables else None
-    name = path.parent.name if path.name == "plan.toml" else path.stem
+    name = path.parent.name if (path.parent / "plan.toml").is_file() else path.stem
     suite = tables.get("study", {}).get("suite", name)
     base = dict(tables["measure"])
     passes = [_pass("main", base, dict(tables.get("study", {})))]

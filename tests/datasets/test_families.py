@@ -25,32 +25,44 @@ def test_rows_are_whole_and_each_suite_has_one_text(rows: list[Measurement]) -> 
     assert {m.seen.state for m in rows} == {"ok"}
     assert {m.made.dtype for m in rows} == {"float32"}
     assert {(m.seen.non_finite_tokens, m.seen.fallback_layers) for m in rows} == {(0, 0)}
-    texts = {(m.asked.checkpoint.suite, m.asked.evaluation.token_hash, m.made.device) for m in rows}
-    assert len(texts) == 2
-    assert {(suite, device) for suite, _, device in texts} == {
-        ("families", "NVIDIA H100 80GB HBM3"),
-        ("families-cpu", "cpu"),
-    }
+    for suite in {m.asked.checkpoint.suite for m in rows}:
+        mine = [m for m in rows if m.asked.checkpoint.suite == suite]
+        assert len({m.asked.evaluation.token_hash for m in mine}) == 1
+        assert {m.made.device == "cpu" for m in mine} == {suite == "families-cpu"}
 
 
-def test_checkpoints_hold_the_grid_but_for_the_two_that_the_card_names(rows: list[Measurement]) -> None:
-    found: dict[tuple[str, int], list[Measurement]] = {}
+def by_checkpoint(rows: list[Measurement]) -> dict[tuple[str, str, int], list[Measurement]]:
+    found: dict[tuple[str, str, int], list[Measurement]] = {}
     for m in rows:
-        found.setdefault((m.asked.checkpoint.model, m.asked.checkpoint.step), []).append(m)
+        c = m.asked.checkpoint
+        found.setdefault((c.suite, c.model, c.step), []).append(m)
+    return found
+
+
+def test_checkpoints_of_the_first_two_suites_hold_the_grid_but_for_the_two_that_the_card_names(
+    rows: list[Measurement],
+) -> None:
+    found = by_checkpoint(rows)
     ways = {at: dict(Counter(m.asked.variant.method for m in ms)) for at, ms in found.items()}
-    other = {model: counts for (model, _), counts in ways.items() if counts != GRID}
+    other = {model: n for (suite, model, _), n in ways.items() if suite in ("families", "families-cpu") and n != GRID}
     assert other == {
         "opt-2.7m": {"none": 1, "perturb_random": 3},
         "opt-400k": {"none": 1, "nearest": 52, "gptq": 52, "perturb_along": 160, "perturb_random": 60},
     }
     for ms in found.values():
         base = [m.seen.nats for m in ms if m.asked.variant.is_baseline]
+        assert len(base) == 1
         assert [m.seen.baseline_nats for m in ms] == pytest.approx(base * len(ms), rel=1e-9)
 
 
 def test_rounding_hurts_more_with_fewer_bits_and_noise_more_when_larger(rows: list[Measurement]) -> None:
     models = [m for m in collect(rows) if m.points]
-    assert len(models) == 16
+    models = [
+        m
+        for m in models
+        if all(("nearest", f"mxint{bits}_k32") in m.points for bits in (2, 3, 4, 6)) and len(m.random) > 20
+    ]
+    assert len(models) >= 16
     for model in models:
         two, *more = (model.points["nearest", f"mxint{bits}_k32"].loss for bits in (2, 3, 4, 6))
         assert two > max(more)  # 3 and 4 bits of neox-400k differ by less than their errors
@@ -69,9 +81,9 @@ def test_the_card_counts_its_rows(rows: list[Measurement]) -> None:
     assert (
         f"{len(rows)} measurements ({len(rows) - base} of quantized or perturbed models, {base} of the 16-bit" in text
     )
-    for model in {m.asked.checkpoint.model for m in rows}:
-        mine = [m for m in rows if m.asked.checkpoint.model == model]
-        line = next(line for line in card("families").text.splitlines() if line.startswith(f"| {model} |"))
+    for suite, model in {(m.asked.checkpoint.suite, m.asked.checkpoint.model) for m in rows}:
+        mine = [m for m in rows if (m.asked.checkpoint.suite, m.asked.checkpoint.model) == (suite, model)]
+        line = next(line for line in card("families").text.splitlines() if line.startswith(f"| {model} | {suite} |"))
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         tokens = sorted({m.asked.checkpoint.tokens or 0 for m in mine})
         assert cells[1:4] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.measure import MeasurePlan
-from bitlaw.records import Checkpoint
+from bitlaw.records import Checkpoint, Measurement
 from bitlaw.store import read_parquet
 from tests.report.simulated_suite import simulate
 
@@ -72,7 +73,7 @@ variants = ["nearest int4_g16"]
 def on_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(GPU))
     yield
-    for name in ("work", "measurer", "run", "bring", "unpack", "pack_text"):
+    for name in ("work", "measurer", "run", "bring", "unpack", "pack_text", "leases", "cards"):
         sys.modules.pop(name, None)
 
 
@@ -145,7 +146,7 @@ def test_a_unit_is_claimed_once(tmp_path: Path) -> None:
 
 
 def test_a_model_trained_again_replaces_the_earlier_one() -> None:
-    unpack = load("unpack")
+    leases = load("leases")
     first = simulate(seed=0)[:40]
 
     def other(checkpoint: Checkpoint) -> Checkpoint:
@@ -156,11 +157,49 @@ def test_a_model_trained_again_replaces_the_earlier_one() -> None:
         replace(m, asked=replace(m.asked, checkpoint=other(m.asked.checkpoint)))
         for m in first
         if m.asked.checkpoint.model == model
-    ][:3]
-    rows = unpack.merged([first, again])
+    ]
+    of_suite = first[0].asked.checkpoint.suite
+
+    def keys(*lists: list[Measurement]) -> set[str]:
+        return {m.key for m in leases.merged([leases.Lease(rows=rows) for rows in lists])[0]}
+
     kept = [m for m in first if m.asked.checkpoint.model != model]
-    assert {m.key for m in rows} == {m.key for m in (*kept, *again)}
-    assert {m.key for m in unpack.merged([first, first[:5]])} == {m.key for m in first}  # the same training, resumed
+    mine = [m for m in first if m.asked.checkpoint.model == model]
+    assert keys(first, again) == {m.key for m in (*kept, *again)}  # as many or more: the later training
+    assert keys(first, again[:-1]) == {m.key for m in first}  # fewer: the earlier one stays whole
+    assert keys(kept + mine[:5], mine) == {m.key for m in first}  # the same training, gone on with
+    assert leases.merged([leases.Lease(rows=first), leases.Lease(rows=again)])[1][of_suite, model] == 1
+
+
+def test_losses_and_weights_follow_the_measurements_of_their_model() -> None:
+    leases = load("leases")
+    head = "model,step,tokens,loss_nats,steps_averaged,learning_rate\n"
+    files = [
+        leases.Lease(
+            files={"train-loss.csv": head + "a,1,10,5,1,0.1\nb,1,10,5,1,0.1\n", "suite.json": suite_of("a", "b")}
+        ),
+        leases.Lease(
+            files={"train-loss.csv": head + "a,1,10,4,1,0.1\nc,1,10,4,1,0.1\n", "suite.json": suite_of("a", "c")}
+        ),
+    ]
+    early = leases.merged_files(files, {("s", "a"): 0, ("s", "c"): 1})
+    assert early["train-loss.csv"] == head + "a,1,10,5,1,0.1\nb,1,10,5,1,0.1\nc,1,10,4,1,0.1\n"
+    late = leases.merged_files(files, {("s", "a"): 1})
+    assert late["train-loss.csv"] == head + "b,1,10,5,1,0.1\na,1,10,4,1,0.1\nc,1,10,4,1,0.1\n"
+    assert [c["model"] for c in json.loads(late["suite.json"])["checkpoints"]] == ["b", "a", "c"]
+    assert "weight-changes.csv" not in late
+
+
+def suite_of(*models: str) -> str:
+    return json.dumps({"name": "s", "checkpoints": [{"model": m, "path": f"{m}/step-1"} for m in models]})
+
+
+def test_what_failed_or_has_no_baseline_is_left_out() -> None:
+    leases = load("leases")
+    rows = simulate(seed=0)[:40]
+    failed = replace(rows[1], seen=replace(rows[1].seen, state="failed", reason="CUDA out of memory"))
+    assert leases.usable([rows[0], failed, rows[2]]) == [rows[0], rows[2]]
+    assert leases.usable(rows[1:3]) == []
 
 
 def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:

@@ -91,10 +91,7 @@ def texts(rows: Sequence[Measurement]) -> Item:
 
 def methods(rows: Sequence[Measurement]) -> Item:
     """F9: GPTQ, AWQ and NF4 at 4 bits."""
-    text = main_text(rows)
-    here = [
-        m for m in rows if m.asked.evaluation.token_hash == text and is_ordinary(m) and m.asked.variant.weights_only
-    ]
+    here = [m for m in rows if is_ordinary(m) and m.asked.variant.weights_only]
     tests: dict[str, Callable[[Measurement], bool]] = {
         "GPTQ (paper's settings)": lambda m: is_papers(m.asked.variant) and m.asked.variant.bits == 4,
         "GPTQ": lambda m: is_plain(m.asked.variant) and m.asked.variant.bits == 4,
@@ -102,7 +99,10 @@ def methods(rows: Sequence[Measurement]) -> Item:
         "NF4 (bitsandbytes)": lambda m: m.asked.variant.method == "nearest" and m.asked.variant.format == "nf4_g64",
         "nearest": lambda m: m.asked.variant.method == "nearest" and m.asked.variant.format == "int4_g128",
     }
-    suites = [m.asked.checkpoint.suite for m in here if tests["AWQ"](m) or tests["NF4 (bitsandbytes)"](m)]
+    others = [m for m in here if tests["AWQ"](m) or tests["NF4 (bitsandbytes)"](m)]
+    text = main_text(others)
+    here = [m for m in here if m.asked.evaluation.token_hash == text]
+    suites = [m.asked.checkpoint.suite for m in others if m.asked.evaluation.token_hash == text]
     own = max(dict.fromkeys(suites), key=suites.count, default="")
     found = {
         name: one_calibration(m for m in here if m.asked.checkpoint.suite == own and test(m))

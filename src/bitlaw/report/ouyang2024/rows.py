@@ -95,13 +95,14 @@ def main_rows(rows: Sequence[Measurement], suite: str = "") -> Main:
 
     suite: by default the one with most such rows.
     """
-    text = main_text(rows)
-    mine = [m for m in rows if m.asked.evaluation.token_hash == text and is_ordinary(m)]
+    ordinary = [m for m in rows if is_ordinary(m)]
     for test, words in (
         (is_papers, "GPTQ with the paper's settings (symmetric, group 128, damping 0.1, layers one after the other)"),
         (is_plain, "GPTQ, asymmetric, group 128, damping 0.01 (none with the paper's settings)"),
     ):
-        chosen = [m for m in mine if test(m.asked.variant) and m.asked.variant.bits in WIDTHS]
+        chosen = [m for m in ordinary if test(m.asked.variant) and m.asked.variant.bits in WIDTHS]
+        text = main_text(chosen)  # not of all rows: other studies' texts may have more
+        chosen = [m for m in chosen if m.asked.evaluation.token_hash == text]
         suites = [m.asked.checkpoint.suite for m in chosen]
         own = suite or max(dict.fromkeys(suites), key=suites.count, default="")
         chosen = one_calibration(m for m in chosen if m.asked.checkpoint.suite == own)
