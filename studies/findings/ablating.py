@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from pairing import LEAST, Ratio, model, quantized, ratio, tokens, way
+from pairing import LEAST, Ratio, mean_ratio, model, pairs, quantized, ratio, ratio_slope, tokens, way
 
 from bitlaw.records import Measurement
 from bitlaw.report.slopes import Slope, common_slope
@@ -36,10 +36,11 @@ def text_of(m: Measurement) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """An evaluation text: QiD over that on the corpus's validation text, and the exponent of tokens at each width."""
+    """An evaluation text: QiD over that on the corpus's validation text, how that ratio goes with tokens, the exponent of tokens at each width."""
 
     name: str
     ratio: Ratio
+    drift: Slope
     beta: dict[str, Slope]
 
 
@@ -59,7 +60,9 @@ def texts(measurements: Sequence[Measurement]) -> list[Text]:
             beta[variant] = common_slope(
                 [tokens(m) for m in own], [m.qid for m in own], list(map(model, own)), list(map(model, own))
             )
-        said.append(Text(name=TEXTS.get(name, name), ratio=ratio(mine, base, at), beta=beta))
+        plain = [m for m in mine if way(m) in GPTQ]
+        drift = ratio_slope(plain, base, at, lambda m: (model(m), way(m)))
+        said.append(Text(name=TEXTS.get(name, name), ratio=ratio(mine, base, at), drift=drift, beta=beta))
     return said
 
 
@@ -69,6 +72,22 @@ def against(rows: Sequence[Measurement], one: str, other: str) -> Ratio:
     return ratio(
         [m for m in mine if way(m) == one], [m for m in mine if way(m) == other], lambda m: (model(m), tokens(m))
     )
+
+
+def finer_groups(rows: Sequence[Measurement]) -> Ratio:
+    """Return QiD with groups of 32 over that with groups of 128, over methods, widths and models; each of those is a cluster."""
+    logs, clusters = [], []
+    for one, other in GROUPS:
+        if one.endswith("_g32"):
+            mine = [m for m in quantized(rows) if text_of(m) == VALIDATION]
+            both = pairs(
+                [m for m in mine if way(m) == one],
+                [m for m in mine if way(m) == other],
+                lambda m: (model(m), tokens(m)),
+            )
+            logs += [float(np.log(a.qid / b.qid)) for a, b in both]
+            clusters += [(one, model(a)) for a, _ in both]
+    return mean_ratio(logs, clusters)
 
 
 GROUPS = tuple(
@@ -127,6 +146,7 @@ class Twin:
 
     name: str
     twin: str
+    size: int
     tokens: tuple[int, ...]
     gaps: tuple[float, ...]
 
@@ -152,7 +172,8 @@ def native(measurements: Sequence[Measurement]) -> list[Twin]:
         if twin is not None:
             grid = sorted(set(losses[name]) & set(losses[twin]))
             gaps = tuple(losses[name][D] - losses[twin][D] for D in grid)
-            said.append(Twin(name=name, twin=twin, tokens=tuple(grid), gaps=gaps))
+            if grid:
+                said.append(Twin(name=name, twin=twin, size=sizes[name], tokens=tuple(grid), gaps=gaps))
     return said
 
 

@@ -69,7 +69,7 @@ def found(measurements: Sequence[Measurement]) -> Decay:
     """Return the numbers of the study from its records."""
     rows = quantized(measurements)
     constant = of_arm(rows, "constant")
-    last = max(map(tokens, rows))
+    last = max(map(tokens, constant), default=0)
     growth = {}
     for name in GPTQ:
         mine = [m for m in constant if way(m) == name and m.qid > LEAST / 2]
@@ -79,10 +79,10 @@ def found(measurements: Sequence[Measurement]) -> Decay:
     arms = ["cosine", "wsd25", "wsd50"]
     gptq = [m for m in rows if way(m) in GPTQ]
     before = [m for a in ("wsd25", "wsd50") for m in of_arm(gptq, a) if decayed(m) > 0.999 and tokens(m) < last]
-    ends = {a: ratio([m for m in of_arm(gptq, a) if tokens(m) == last], constant, at, family) for a in arms}
+    ends = {a: ratio(at_the_end(of_arm(gptq, a), constant), constant, at, family) for a in arms}
     loss = {}
     for a in arms:
-        both = pairs([m for m in of_arm(rows, a) if tokens(m) == last], constant, at, least=-np.inf)
+        both = pairs(at_the_end(of_arm(rows, a), constant), constant, at, least=-np.inf)
         loss[a] = float(np.mean([x.baseline_loss - y.baseline_loss for x, y in both])) if both else float("nan")
     low = [m for m in gptq if arm(m) == "low-constant"]
     high = [m for m in gptq if arm(m) == "constant"]
@@ -104,6 +104,16 @@ def found(measurements: Sequence[Measurement]) -> Decay:
         lam=lam,
         rows=count,
     )
+
+
+def at_the_end(ones: Sequence[Measurement], constant: Sequence[Measurement]) -> list[Measurement]:
+    """Return the rows of each run at its last tokens that the constant run was measured at too, where its rate has fallen by half or more."""
+    there = {(*family(m), tokens(m)) for m in constant}
+    shared = [m for m in ones if (*family(m), tokens(m)) in there and decayed(m) < 0.5]
+    last: dict[str, int] = {}
+    for m in shared:
+        last[model(m)] = max(last.get(model(m), 0), tokens(m))
+    return [m for m in shared if tokens(m) == last[model(m)]]
 
 
 def nearest_ratio(ones: Sequence[Measurement], others: Sequence[Measurement]) -> Ratio:
@@ -128,6 +138,9 @@ def regression(rows: Sequence[Measurement]) -> tuple[Estimate, Estimate, int]:
     cluster-robust over training runs.
     """
     mine = [m for m in rows if m.qid > LEAST]
+    unknown = (float("nan"),) * 3
+    if len(set(map(model, mine))) < 2:
+        return unknown, unknown, len(mine)
     groups = {name: i for i, name in enumerate(dict.fromkeys((size(m), way(m)) for m in mine))}
     y = np.log([m.qid for m in mine])
     columns = np.column_stack(
@@ -153,7 +166,6 @@ def regression(rows: Sequence[Measurement]) -> tuple[Estimate, Estimate, int]:
     covariance = len(runs) / (len(runs) - 1) * inverse @ scores.T @ scores @ inverse
     half = student.ppf(0.95, len(runs) - 1) * np.sqrt(np.diag(covariance))
     at_ = {name: k for k, name in enumerate(used)}
-    unknown = (float("nan"),) * 3
     beta, lam = (
         (float(values[at_[i]]), float(values[at_[i]] - half[at_[i]]), float(values[at_[i]] + half[at_[i]]))
         if i in at_
@@ -181,8 +193,12 @@ def draw(measurements: Sequence[Measurement]) -> Figure:
                     continue
                 D, q = np.array([tokens(m) for m in curve], dtype=float), np.array([m.qid for m in curve])
                 axes[0][column].plot(D, q, "o-", ms=3, lw=1.1, color=shade, label=schedule)
+                if not base:
+                    continue
                 shown = (base[0] <= D) & (base[-1] >= D)
-                there = np.exp(np.interp(np.log(D[shown]), np.log(base), np.log([constant[d] for d in base])))
+                there = np.exp(
+                    np.interp(np.log(D[shown]), np.log(base), np.log([max(constant[d], LEAST / 10) for d in base]))
+                )
                 axes[1][column].plot(D[shown], q[shown] / there, "o-", ms=3, lw=1.1, color=shade)
             axes[0][column].set(yscale="log", title=f"{name} parameters")
             axes[1][column].set_xlabel("training tokens D")

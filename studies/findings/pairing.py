@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from bitlaw.records import Measurement
+from bitlaw.report.slopes import Slope, common_slope
 
 LEVEL = 0.9
 LEAST = 1e-3  # nats: below it a ratio of two QiD is mostly noise
@@ -107,3 +108,15 @@ def ratio(
     """Return the ratio of QiD, ones over others, over all pairs."""
     found = pairs(ones, others, key, least=least)
     return mean_ratio([float(np.log(a.qid / b.qid)) for a, b in found], [cluster(a) for a, _ in found])
+
+
+def ratio_slope(
+    ones: Iterable[Measurement],
+    others: Iterable[Measurement],
+    key: Callable[[Measurement], Hashable],
+    cluster: Callable[[Measurement], Hashable],
+) -> Slope:
+    """Return how the ratio of QiD, ones over others, goes with tokens: the slope of its logarithm in ln D within clusters."""
+    found = pairs(ones, others, key)
+    clusters = [cluster(a) for a, _ in found]
+    return common_slope([tokens(a) for a, _ in found], [a.qid / b.qid for a, b in found], clusters, clusters)

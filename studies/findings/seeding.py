@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from pairing import LEAST, Ratio, mean_ratio, model, pairs, quantized, tokens, way
+from scipy.stats import chi2
 
 from bitlaw.fit import Table, fit
 from bitlaw.records import Measurement
@@ -20,13 +21,26 @@ LARGEST = "neox-37.8m"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A standard deviation with its 90 % interval (chi square), and how many checkpoints it is of."""
+
+    value: float
+    low: float
+    high: float
+    checkpoints: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """Spread of ln QiD over training seeds and over calibration samples, by bits; systematic ratio of the second seed."""
+    """Spread of ln QiD over training seeds and over calibration samples, by bits; systematic ratio of the second seed.
+
+    loss: mean absolute difference of the seeds' 16-bit losses, nats; loss_spread: its root mean square.
+    """
 
     training: dict[int, Ratio]
-    calibration: dict[int, float]
-    samples: dict[int, int]
+    calibration: dict[int, Spread]
     loss: float
+    loss_spread: float
 
 
 def twins(first: Sequence[Measurement], second: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
@@ -45,25 +59,30 @@ def found(first: Sequence[Measurement], second: Sequence[Measurement]) -> Seeds:
     for bits in (2, 3, 4):
         mine = [(a, b) for a, b in both if a.asked.variant.bits == bits]
         training[bits] = mean_ratio([float(np.log(a.qid / b.qid)) for a, b in mine], [model(a) for a, _ in mine])
-    calibration: dict[int, float] = {}
-    samples: dict[int, int] = {}
-    for bits in (2, 3, 4):
-        groups: dict[tuple[Any, ...], list[float]] = {}
-        for m in quantized(second):
-            if way(m) == f"gptq int{bits}_g128" and m.qid > 2 * LEAST:
-                groups.setdefault((model(m), tokens(m)), []).append(float(np.log(m.qid)))
-        repeated = [g for g in groups.values() if len(g) > 1]
-        freedom = sum(len(g) - 1 for g in repeated)
-        squares = sum(float(np.sum((np.array(g) - np.mean(g)) ** 2)) for g in repeated)
-        calibration[bits], samples[bits] = (squares / freedom) ** 0.5 if freedom else float("nan"), len(repeated)
+    calibration = {bits: calibration_spread([*first, *second], bits) for bits in (2, 3, 4)}
     base = {(m.asked.checkpoint.parameters, tokens(m)): m.baseline_loss for m in first}
     gaps = [m.baseline_loss - base[at] for m in second if (at := (m.asked.checkpoint.parameters, tokens(m))) in base]
     return Seeds(
         training=training,
         calibration=calibration,
-        samples=samples,
         loss=float(np.mean(np.abs(gaps))) if gaps else float("nan"),
+        loss_spread=float(np.sqrt(np.mean(np.square(gaps)))) if gaps else float("nan"),
     )
+
+
+def calibration_spread(rows: Sequence[Measurement], bits: int) -> Spread:
+    """Return the standard deviation of ln QiD of plain GPTQ over calibration samples, within checkpoints that were measured with several."""
+    groups: dict[str, list[float]] = {}
+    for m in quantized(rows):
+        if way(m) == f"gptq int{bits}_g128" and m.qid > 2 * LEAST:
+            groups.setdefault(m.asked.checkpoint.commit, []).append(float(np.log(m.qid)))
+    repeated = [g for g in groups.values() if len(g) > 1]
+    freedom = sum(len(g) - 1 for g in repeated)
+    if not freedom:
+        return Spread(value=np.nan, low=np.nan, high=np.nan, checkpoints=0)
+    squares = sum(float(np.sum((np.array(g) - np.mean(g)) ** 2)) for g in repeated)
+    low, high = ((squares / chi2.ppf(q, freedom)) ** 0.5 for q in (0.95, 0.05))
+    return Spread(value=(squares / freedom) ** 0.5, low=float(low), high=float(high), checkpoints=len(repeated))
 
 
 @dataclass(frozen=True, kw_only=True)

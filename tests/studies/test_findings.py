@@ -17,7 +17,7 @@ from bitlaw.train import read_train_plan
 from tests.report.simulated_suite import measurement
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("pairing", "decay", "seeding", "ablating", "make")
+MODULES = ("pairing", "decay", "seeding", "ablating", "saying", "laws_held", "studied", "make")
 PLAIN = {"upstream": "quantized", "scales": "dynamic", "order": "none", "within_block": "parallel", "damping": 0.01}
 PAPERS = PLAIN | {"damping": 0.1, "within_block": "sequential"}
 WIDTHS = (2, 3, 4)
@@ -93,9 +93,9 @@ def test_growth_decay_peak_and_averages_of_lr_state() -> None:
     assert found.low_peak.value == pytest.approx(2.5**0.1)
     assert found.averaged.value == pytest.approx(0.8)
     assert found.early_decay.value == pytest.approx(10**0.2, rel=0.05)  # some have not quite decayed
-    part = module("make").of_decay(rows)
+    part = module("studied").of_decay(rows)
     said = {c.claim.split(" ")[0]: c.verdict for c in part.claims}
-    assert said == {"QiD": "held", "decay": "held", "a": "held", "averaging": "held"}
+    assert said == {"QiD": "holds", "decay": "holds", "tokens": "does not hold", "a": "holds", "averaging": "holds"}
     assert "beta\n  0.60" in part.text or "beta 0.60" in " ".join(part.text.split())
 
 
@@ -111,8 +111,8 @@ def test_the_short_plan_tells_the_same() -> None:
 
 def test_without_growth_and_decay_nothing_is_held() -> None:
     rows = of_plan("lr-state", lambda c, bits: 0.1 / bits)
-    part = module("make").of_decay(rows)
-    assert {c.verdict for c in part.claims} == {"undecided"}
+    part = module("studied").of_decay(rows)
+    assert {c.verdict for c in part.claims} == {"cannot be told"}
 
 
 def first_and_second(factor: float) -> tuple[list[Measurement], list[Measurement]]:
@@ -151,7 +151,7 @@ def test_seeds_samples_and_the_larger_model() -> None:
     first, second = first_and_second(1.1)
     found = seeding.found(first, second)
     assert {bits: r.value for bits, r in found.training.items()} == {b: pytest.approx(1.1) for b in WIDTHS}
-    assert found.calibration[3] == pytest.approx(
+    assert found.calibration[3].value == pytest.approx(
         np.log(1.2) / 2**0.5
     )  # two samples a checkpoint: |difference| / sqrt 2
     (held,) = seeding.held_out(first, second, ["ouyang2024-unified"])
@@ -196,15 +196,71 @@ def test_ratios_are_over_clusters() -> None:
 
 
 def test_the_page_says_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = module("make")
-    text = make.page(
-        [make.Part(title="one", claims=[make.Claim(claim="c", whose="w", verdict="held", evidence="e")])], ["native"]
-    )
-    assert "| c | w | held | e |" in text
+    make, saying = module("make"), module("saying")
+    claim = saying.Claim(claim="c", whose="w", verdict="holds", evidence="e")
+    text = make.page([saying.Part(title="one", claims=[claim])], ["native"])
+    assert "| c | w | holds | e |" in text
     assert "Not measured yet: native" in text
-    assert (make.verdict(0.1, 0.2), make.verdict(-0.2, -0.1), make.verdict(-0.1, 0.1)) == (
-        "held",
-        "not held",
-        "undecided",
-    )
-    assert make.contrary("held") == "not held"
+
+
+def test_verdicts_follow_from_intervals() -> None:
+    saying = module("saying")
+    holds, fails, unknown = saying.HOLDS, saying.FAILS, saying.OPEN
+    assert [saying.verdict(*ends) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1))] == [holds, fails, unknown]
+    assert saying.verdict(float("nan"), float("nan")) == unknown
+    assert (saying.contrary(holds), saying.contrary(unknown)) == (fails, unknown)
+    ends = ((-0.05, 0.05), (0.2, 0.3), (-0.3, -0.2), (-0.3, 0.0), (float("nan"), float("nan")))
+    assert [saying.within(*one, -0.1, 0.1) for one in ends] == [holds, fails, fails, unknown, unknown]
+    assert saying.all_of([holds, holds]) == holds
+    assert saying.all_of([holds, unknown]) == saying.all_of([]) == unknown
+    assert saying.all_of([unknown, fails]) == fails
+
+
+def test_what_a_seed_changes_decides_about_native_low_bit() -> None:
+    studied = module("studied")
+    gap = {"neox-0.8m-b158": (-0.1, 0.2), "neox-0.8m-b158-fast": (0.1, 0.1)}
+
+    def moved() -> list[Measurement]:
+        rows = [m for m in of_plan("native", lambda c, bits: 0.01) if m.asked.variant.is_baseline]
+        steps = sorted({m.asked.checkpoint.step for m in rows})
+        share = {step: i / (len(steps) - 1) for i, step in enumerate(steps)}
+        said = []
+        for m in rows:
+            first, last = gap.get(m.asked.checkpoint.model, (0.0, 0.0))
+            here = first + (last - first) * share[m.asked.checkpoint.step]
+            said.append(planted(m.asked.checkpoint, Variant(), 0.0, loss=4.0 + here))
+        return said
+
+    def verdicts(spread: float) -> list[str]:
+        return [c.verdict for c in studied.of_native(moved(), spread).claims]
+
+    assert verdicts(0.02) == ["holds", "holds"]  # the better run begins ahead, both end behind by more than seeds do
+    assert verdicts(0.2) == ["holds", "cannot be told"]
+    assert verdicts(float("nan")) == ["cannot be told", "cannot be told"]
+
+
+def test_ablations_are_judged_by_their_intervals() -> None:
+    studied, ablating = module("studied"), module("ablating")
+    valid = TextSet(name=ablating.VALIDATION, token_hash="a" * 64, windows=16, window_tokens=101)
+    wiki = TextSet(name="corpus/wikitext2-test.txt.zst", token_hash="b" * 64, windows=16, window_tokens=101)
+
+    def rows(drift: float, group: float, eight: float) -> list[Measurement]:
+        found = []
+        for m in of_plan("lr-state", lambda c, bits: (c.tokens or 1) ** 0.5 / 1e4 / bits):
+            c, v = m.asked.checkpoint, m.asked.variant
+            if not c.model.endswith("-cosine") or v.bits == 2:
+                continue
+            made = [(v, valid, m.qid), (v, wiki, 2.0 * m.qid * ((c.tokens or 1) / 1e7) ** drift)]
+            if not v.is_baseline:
+                fine = replace(v, format=f"int{v.bits:g}_g32", group_size=32)
+                made += [(fine, valid, group * m.qid), (replace(v, activations="int8_token"), valid, eight * m.qid)]
+                near = replace(v, method="nearest", options={})
+                made += [(near, valid, m.qid), (replace(near, activations="int8_token"), valid, eight * m.qid)]
+            found += [replace(p, asked=replace(p.asked, evaluation=t)) for w, t, q in made for p in [planted(c, w, q)]]
+        return found
+
+    def verdicts(*given: float) -> list[str]:
+        return [c.verdict for c in studied.of_ablations(rows(*given), []).claims]
+
+    assert verdicts(0.0, 0.7, 1.05) == ["holds", "holds", "holds"]
+    assert verdicts(0.4, 1.2, 1.5) == ["does not hold", "does not hold", "does not hold"]
