@@ -48,9 +48,9 @@ GPU_TRAINING = (
 )
 STUDIES = {
     "mini-pythia-2": Told(
-        summary="sizes of mini-pythia with a second training seed and one of 37.8M, along training",
-        what="GPT-NeoX models ({sizes}) as in mini-pythia: two of its sizes trained with seed 1 (initial weights and order of the text) "
-        "instead of 0, and a model of 37.8M parameters",
+        summary="beside mini-pythia: a second training seed, longer runs and larger sizes",
+        what="GPT-NeoX models ({sizes}) to go with mini-pythia's: `-s1` are of its sizes with training seed 1 (initial weights and order of the text) "
+        "instead of 0, `-1b` of its sizes with one cosine over 1024M tokens, the others are larger",
         training=GPU_TRAINING,
         plan="mini-pythia-2",
         defects=(

@@ -106,7 +106,7 @@ def test_the_short_plan_tells_the_same() -> None:
     assert {a: r.value for a, r in found.ends.items()} == dict.fromkeys(
         ("cosine", "wsd25", "wsd50"), pytest.approx(10**0.2)
     )
-    assert found.early_decay.pairs == 0
+    assert found.early_decay.value == pytest.approx(10**0.2, rel=0.05)
 
 
 def test_without_growth_and_decay_nothing_is_held() -> None:
@@ -125,7 +125,7 @@ def first_and_second(factor: float) -> tuple[list[Measurement], list[Measurement
     first = []
     for m in second:
         c = m.asked.checkpoint
-        if c.model == "neox-37.8m":
+        if not c.model.endswith("-s1"):
             continue
         twin = replace(
             c, suite="mini-pythia", model=c.model.removesuffix("-s1"), training_seed=0, commit="0" + c.commit
@@ -138,7 +138,7 @@ def first_and_second(factor: float) -> tuple[list[Measurement], list[Measurement
             first += [planted(x, gptq(bits, "_sym", PAPERS), law(x, bits)) for x in (twin, third)]
     for m in list(second):
         c, v = m.asked.checkpoint, m.asked.variant
-        if c.model == "neox-37.8m" and not v.is_baseline:
+        if c.model in ("neox-37.8m", "neox-85m") and not v.is_baseline:
             second.append(planted(c, gptq(int(v.bits), "_sym", PAPERS), law(c, int(v.bits))))
             again = planted(c, v, law(c, int(v.bits)) * factor * 1.2)
             other = TextSet(name="calibration", token_hash="d" * 64, windows=128, window_tokens=128)
@@ -154,8 +154,29 @@ def test_seeds_samples_and_the_larger_model() -> None:
     assert found.calibration[3].value == pytest.approx(
         np.log(1.2) / 2**0.5
     )  # two samples a checkpoint: |difference| / sqrt 2
-    (held,) = seeding.held_out(first, second, ["ouyang2024-unified"])
-    assert (held.error, held.bias) == (pytest.approx(0.0, abs=0.02), pytest.approx(1.0, abs=0.02))
+    held = seeding.held_out(first, second, ["ouyang2024-unified"])
+    assert [h.model for h in held] == seeding.larger(first, second)
+    assert "neox-37.8m" in [h.model for h in held]
+    for one in held:
+        assert (one.error, one.bias) == (pytest.approx(0.0, abs=0.02), pytest.approx(1.0, abs=0.02))
+
+
+def test_a_longer_cosine_is_no_second_seed() -> None:
+    seeding = module("seeding")
+
+    def law(c: Checkpoint, bits: int) -> float:
+        assert c.learning_rate is not None
+        assert c.peak_learning_rate is not None
+        return 0.1 / bits * (c.peak_learning_rate / c.learning_rate) ** 0.3
+
+    every = of_plan("mini-pythia-2", law)
+    short = [m for m in every if m.asked.checkpoint.model == "neox-0.8m-s1"]
+    first = [replace(m, asked=replace(m.asked, checkpoint=replace(m.asked.checkpoint, training_seed=0))) for m in short]
+    long = [m for m in every if m.asked.checkpoint.model == "neox-0.8m-1b"]
+    found = seeding.found(first, long)
+    assert {r.pairs for r in found.training.values()} == {0}
+    assert found.horizon.pairs > 3
+    assert found.horizon.high < 1.0  # the rate of the longer run is higher at equal tokens
 
 
 def test_texts_groups_and_twins() -> None:

@@ -1,11 +1,11 @@
-"""The card of `mini-pythia-2`: sizes of mini-pythia with a second training seed and one of 37.8M, along training."""
+"""The card of `mini-pythia-2`: beside mini-pythia: a second training seed, longer runs and larger sizes."""
 
 from bitlaw.datasets.card import Card
 
 TEXT = """\
 **What it is.** 314 measurements (290 of quantized models, 24 of the 16-bit model; none failed): GPT-NeoX models (0.8M, 3.2M
-and 37.8M) as in mini-pythia: two of its sizes trained with seed 1 (initial weights and order of the text) instead of 0, and
-a model of 37.8M parameters.
+and 37.8M) to go with mini-pythia's: `-s1` are of its sizes with training seed 1 (initial weights and order of the text)
+instead of 0, `-1b` of its sizes with one cosine over 1024M tokens, the others are larger.
 
 | model | parameters N | checkpoints | last D measured | schedule, peak rate, seed | rows |
 |---|---|---|---|---|---|
@@ -38,14 +38,14 @@ project's licence (Apache-2.0).
 **Known defects.**
 - The second training seed ran on another kind of GPU than mini-pythia's first: the two are not separated.
 - One cosine a model that ends with its tokens, as in mini-pythia: tokens and decay rise together.
-- `mini-pythia-2`: of 36 checkpoints of `plan.toml` 12 were not measured, of neox-0.8m-s1 (2), neox-3.2m-s1 (4) and
-  neox-37.8m (6).
+- `mini-pythia-2`: of 72 checkpoints of `plan.toml` 48 were not measured, of neox-0.2m-1b (12), neox-0.8m-1b (12),
+  neox-0.8m-s1 (2), neox-3.2m-s1 (4), neox-37.8m (6) and neox-85m (12).
 - Text: 117.2M tokens of corpus/train-*.jsonl.zst; the longest run measured (211.9M) reads 1.8 times as much.
 """
 
 MINI_PYTHIA_2 = Card(
     name="mini-pythia-2",
-    summary="sizes of mini-pythia with a second training seed and one of 37.8M, along training",
+    summary="beside mini-pythia: a second training seed, longer runs and larger sizes",
     licence="Apache-2.0",
     study="studies/mini-pythia-2",
     text=TEXT,
