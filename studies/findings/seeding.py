@@ -32,7 +32,7 @@ class Spread:
 class Seeds:
     """Spread of ln QiD over training seeds and over calibration samples, by bits; systematic ratio of the second seed.
 
-    horizon: QiD of runs whose cosine is longer over those of the same size and seed at equal tokens, where the shorter has decayed by half or more.
+    horizon: QiD of runs whose cosine is longer over those of the same size and seed at equal tokens, where the rate of the shorter has fallen by a fifth or more.
     loss: mean absolute difference of the seeds' 16-bit losses, nats; loss_spread: its root mean square.
     """
 
@@ -66,7 +66,7 @@ def longer(first: Sequence[Measurement], second: Sequence[Measurement]) -> Ratio
         curve = sorted(curves.get((c.parameters, c.training_seed, way(m)), ()), key=tokens)
         x = np.log([tokens(o) for o in curve])
         at = np.log(tokens(m))
-        if m.qid > LEAST and len(x) > 1 and x[0] <= at <= x[-1] and np.interp(at, x, [decayed(o) for o in curve]) < 0.5:
+        if m.qid > LEAST and len(x) > 1 and x[0] <= at <= x[-1] and np.interp(at, x, [decayed(o) for o in curve]) < 0.8:
             logs.append(float(np.log(m.qid) - np.interp(at, x, np.log([o.qid for o in curve]))))
             clusters.append((model(m), way(m)))
     return mean_ratio(logs, clusters)

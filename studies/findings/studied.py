@@ -147,7 +147,7 @@ def of_seeds(
                 claim="at equal tokens a run whose cosine is longer loses less: its rate is higher",
                 whose="arXiv 2510.06213",
                 verdict=contrary(over(n.horizon)),
-                evidence=f"QiD of the longer runs over mini-pythia's at equal tokens, where those have decayed by half or more: {n.horizon.words()}, {n.horizon.pairs} rows",
+                evidence=f"QiD of the longer runs over mini-pythia's at equal tokens, where their rate has fallen by a fifth or more: {n.horizon.words()}, {n.horizon.pairs} rows",
             )
         )  # fmt: skip
     if held:
