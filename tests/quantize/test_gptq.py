@@ -8,7 +8,8 @@ from bitlaw.errors import HessianError, InputError, NonFiniteError
 from bitlaw.formats import parse_format, quantize_groups
 from bitlaw.formats.integer import IntegerFormat
 from bitlaw.quantize import InputStatistics, find_method, make_variant
-from bitlaw.quantize.arrangement import blocks, units
+from bitlaw.quantize.arrangement import arrange, blocks, group_ranges, units
+from bitlaw.quantize.columns import solve_columns
 from bitlaw.quantize.gptq import GptqOptions, gptq
 
 
@@ -217,3 +218,13 @@ def test_options_are_checked_with_near_matches() -> None:
         make_variant("gptq", "int4_g128", {"upstream": "full_precision", "within_block": "sequential"})
     with pytest.raises(InputError, match=r"no option 'damping'. Options: none"):
         make_variant("nearest", "int4_g128", {"damping": 0.1})
+
+
+def test_a_weight_of_one_row_is_left_as_it_was() -> None:
+    """Its columns and its rows are the same numbers in the same order."""
+    weight = torch.randn(1, 16, generator=torch.Generator().manual_seed(2))
+    before, grid = weight.clone(), parse_format("int2_g8")
+    places = arrange(torch.arange(16), "none", group_ranges(16, grid))
+    factor = torch.eye(16) + torch.triu(torch.full((16, 16), 0.1), diagonal=1)
+    assert not torch.equal(solve_columns(weight, factor, places, grid), before)
+    assert torch.equal(weight, before)

@@ -75,8 +75,7 @@ def solve_on_gpu(
     done = torch.empty_like(rest)
     packed = [s.grid.pack(s.static) for s in stacks if s.static is not None]
     static = torch.cat(packed).permute(1, 2, 0)[None].contiguous() if packed else None
-    begun = _begun(ranges, groups) if static is None else stored_group
-    group_of = grids.on_device(tuple(begun), torch.int32, rest.device)
+    group_of: torch.Tensor | None = None
     last = torch.empty(0)
     for start, stop in ranges:
         starting = [place for place in range(start, stop) if place in groups]
@@ -89,15 +88,18 @@ def solve_on_gpu(
             made = [_chosen(rest[:, place : groups[place]], stacks) for place in starting]
             given = torch.stack(made if start in groups else [last, *made], 1)
             last = given[:, -1]
+        if given is not None and group_of is None:
+            begun = _begun(ranges, groups) if static is None else stored_group
+            group_of = grids.on_device(tuple(begun), torch.int32, rest.device)
         errors = quantize_block(
             rest[:, start:stop],
             factors[:, start:stop, start:stop],
             width,
             rows,
             done[:, start:stop],
-            cell=micro_block,
+            cell=min(micro_block, stop - start),
             given=given,
-            group_of=None if given is None else group_of[start:stop],
+            group_of=None if group_of is None else group_of[start:stop],
         )
         rest[:, stop:].baddbmm_(factors[:, start:stop, stop:].transpose(1, 2), errors, alpha=-1.0)
     return done

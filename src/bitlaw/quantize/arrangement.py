@@ -24,17 +24,26 @@ class Arrangement:
     """In which order columns are quantized, and which of them share parameters.
 
     order [in] stored column of each place; groups (start, stop) in places, for parameters chosen on the way;
-    stored_group: which stored group the column of each place belongs to, for parameters chosen before.
+    stored_group: which stored group the column of each place belongs to, for parameters chosen before; as_stored: whether
+    every column is in its own place.
     """
 
     order: torch.Tensor
     groups: list[tuple[int, int]]
     stored_group: list[int]
+    as_stored: bool = False
+
+    def placed(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return a weight [..., out, in] as columns in places, [..., in, out]; maybe a view of it."""
+        columns = weight.transpose(-1, -2)
+        return columns if self.as_stored else columns[..., self.order, :]
 
     def stored(self, done: torch.Tensor) -> torch.Tensor:
         """Return columns in places, [..., in, out], as a weight [..., out, in] with its columns where they are stored."""
-        quantized = torch.empty_like(done, memory_format=torch.contiguous_format)
-        quantized[..., self.order, :] = done
+        quantized = done
+        if not self.as_stored:
+            quantized = torch.empty_like(done, memory_format=torch.contiguous_format)
+            quantized[..., self.order, :] = done
         return quantized.transpose(-1, -2).contiguous()
 
 
@@ -51,6 +60,8 @@ def arrange(order: torch.Tensor, kind: str, stored: list[tuple[int, int]]) -> Ar
     they are runs of the reordered columns.
     """
     group_of = [number for number, (start, stop) in enumerate(stored) for _ in range(start, stop)]
+    if kind == "none":  # without a look at the order, for which the host would have to wait
+        return Arrangement(order=order, groups=stored, stored_group=group_of, as_stored=True)
     stored_group = [group_of[column] for column in order.tolist()]
     groups = stored
     if kind == "group_aware":

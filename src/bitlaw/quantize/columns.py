@@ -42,7 +42,7 @@ def solve_columns(
     if drift is None and stackable(weight, format, arrangement, static=static is not None, **settings):
         return solve_stacked([weight], [format], [factor], arrangement, statics=[static], **settings)[0][0]
     # Columns as rows: a column is contiguous, and the update of later columns is one rank-1 product.
-    rest = weight.T[arrangement.order].contiguous()
+    rest = arrangement.placed(weight).clone(memory_format=torch.contiguous_format)
     group_stop = dict(arrangement.groups)
     if by_block:
         batches = [

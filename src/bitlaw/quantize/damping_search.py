@@ -37,12 +37,8 @@ def best_of(
 
     tried [dampings, out, in] of each; hessian [in, in], the mean of x^T x.
     """
-    sums = [
-        row_errors(one - weight, hessian).double().sum()
-        for weight, made in zip(weights, tried, strict=True)
-        for one in made
-    ]
-    errors = torch.stack(sums).view(len(weights), -1).tolist()
+    sums = [row_errors(made - weight, hessian).double().sum(-1) for weight, made in zip(weights, tried, strict=True)]
+    errors = torch.stack(sums).tolist()
     best = []
     for made, of_made in zip(tried, errors, strict=True):
         finite = [error if math.isfinite(error) else math.inf for error in of_made]
@@ -64,7 +60,7 @@ def solve_dampings(
     Each is what `solve_columns` gives with that factor; format is bound to the weight (`prepare`).
     """
     factor = torch.stack(list(factors))
-    rest = weight.T[arrangement.order].expand(len(factor), -1, -1).contiguous()
+    rest = arrangement.placed(weight).expand(len(factor), -1, -1).clone(memory_format=torch.contiguous_format)
     done = torch.empty_like(rest)
     group_stop = dict(arrangement.groups)
     parameters = torch.empty(0)

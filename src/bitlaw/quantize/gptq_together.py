@@ -81,10 +81,13 @@ def _solve(jobs: Sequence[WeightJob], inputs: InputStatistics) -> list[torch.Ten
     options: GptqOptions = first.options
     if len(jobs) == 1:
         return [gptq(first.weight, inputs, first.format, options)]
-    for job in jobs:
-        require_inputs(job.weight, inputs)
-    zero = torch.zeros((), device=first.weight.device)
-    works = [torch.where(inputs.unused(), zero, job.weight) for job in jobs]
+    distinct = {id(job.weight): job.weight for job in jobs}  # one for all formats of a layer
+    zero, unused = torch.zeros((), device=first.weight.device), inputs.unused()
+    used = {}
+    for key, weight in distinct.items():
+        require_inputs(weight, inputs)
+        used[key] = torch.where(unused, zero, weight)
+    works = [used[id(job.weight)] for job in jobs]
     ranges = group_ranges(first.weight.shape[1], first.format)
     made = solve_stacked(
         works,

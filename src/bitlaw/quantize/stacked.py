@@ -6,6 +6,7 @@ Same arithmetic as `columns.solve_columns`, in the kernel of `kernels.gptq_block
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
@@ -32,7 +33,8 @@ def stackable(
     found = family(format, weight)
     if found is None:
         return None
-    ranges = _ranges(arrangement, static or found.choice != grids.GIVEN, micro_block, block_size, by_block)
+    at_hand = static or found.choice != grids.GIVEN
+    ranges = _ranges(len(arrangement.order), tuple(arrangement.groups), at_hand, micro_block, block_size, by_block)
     return None if any(stop - start > WIDEST_BLOCK for start, stop in ranges) else found
 
 
@@ -60,37 +62,43 @@ def solve_stacked(
         rows = slice(first, first + len(weight))
         stacks.append(Stack(rows=rows, format=format.prepare(weight), grid=grid, static=static))
         first = rows.stop
-    one_launch = stacks[0].static is not None or stacks[0].grid.family.choice != grids.GIVEN
-    rest = torch.cat([weight.T for weight in weights], 1)[arrangement.order]
+    at_hand = stacks[0].static is not None or stacks[0].grid.family.choice != grids.GIVEN
+    rest = torch.cat([arrangement.placed(weight) for weight in weights], 1)
     done = solve_on_gpu(
         rest.expand(len(factors), -1, -1).contiguous(),
         factors[0][None] if len(factors) == 1 else torch.stack(list(factors)),
-        _ranges(arrangement, one_launch, micro_block, block_size, by_block),
+        _ranges(len(arrangement.order), tuple(arrangement.groups), at_hand, micro_block, block_size, by_block),
         dict(arrangement.groups),
         stacks,
         arrangement.stored_group,
         micro_block=micro_block,
         by_block=by_block,
     )
-    return [arrangement.stored(done[:, :, stack.rows]) for stack in stacks]
+    made = arrangement.stored(done)
+    return [made[:, stack.rows] for stack in stacks]
 
 
+@lru_cache(maxsize=256)
 def _ranges(
-    arrangement: Arrangement, at_hand: bool, micro_block: int, block_size: int, by_block: bool
+    columns: int,
+    groups: tuple[tuple[int, int], ...],
+    at_hand: bool,
+    micro_block: int,
+    block_size: int,
+    by_block: bool,
 ) -> list[tuple[int, int]]:
-    """Return the (start, stop) of the blocks that a launch takes.
+    """Return the (start, stop) of the blocks that a launch takes; the same for every layer of that shape, so kept.
 
     Where parameters are not `at_hand` within a launch (torch chooses them on the way), or groups or micro-blocks in a block
     are not alike, a block is what must be updated together and no more, so that all is chosen before the launch.
     """
-    columns = len(arrangement.order)
     if by_block:
         return [(start, min(start + block_size, columns)) for start in range(0, columns, block_size)]
-    cells = units(arrangement.groups, micro_block)
+    cells = units(list(groups), micro_block)
     batches = blocks(cells, block_size)
     ranges = [(batch[0][0], batch[-1][1]) for batch in batches]
     even = all(stop - start == micro_block for batch in batches for start, stop in batch[:-1])
-    if at_hand and even and chosen_inside(ranges, dict(arrangement.groups)):
+    if at_hand and even and chosen_inside(ranges, dict(groups)):
         return ranges
     widest = max(unit[-1][1] - unit[0][0] for unit in cells)
     return [(batch[0][0], batch[-1][1]) for batch in blocks(cells, min(block_size, widest))]
