@@ -2,10 +2,11 @@
 
     python benchmarks/larger_than_gpu.py write FOLDER --blocks 20             (1.7 GB a block, 4.2 GB of embedding and head)
     python benchmarks/larger_than_gpu.py sweep FOLDER --calibration 128 --evaluation 64
+    python benchmarks/larger_than_gpu.py sweep FOLDER --device cuda:0,cuda:1       (spread over GPUs instead, each with a range of blocks)
     python benchmarks/larger_than_gpu.py write FOLDER --shape llama-tiny --blocks 4; ... sweep FOLDER --device cpu --tokens 64
 
 The second prints one JSON line: peak GPU memory, seconds in all and a block, bytes read, and the seconds that all 80 blocks
-would take, from the seconds of the blocks that are there. Variants: 4 bits, group 128, nearest and GPTQ, upstream quantized.
+would take, from the seconds of the blocks that are there (spread over GPUs, blocks are read before the walk begins). Variants: 4 bits, group 128, nearest and GPTQ, upstream quantized.
 """
 
 import argparse
@@ -28,7 +29,7 @@ except ImportError:  # run as a script
 from bitlaw.quantize import make_variant
 from bitlaw.records import Variant
 from bitlaw.suites.streamed import StreamedModel
-from bitlaw.sweep import sweep
+from bitlaw.sweep import spread, sweep
 
 SHAPES = ("llama-3-70b", "llama-tiny")
 
@@ -61,7 +62,8 @@ def write(folder: Path, shape: str, blocks: int, device: str) -> None:
 
 def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Sweep the checkpoint and return what it took."""
-    on_gpu = given.device.startswith("cuda")
+    devices = given.device.split(",")
+    on_gpu = devices[0].startswith("cuda")
     made = LlamaConfig.from_pretrained(folder)
     draw = torch.Generator().manual_seed(1)
     evaluation, calibration = (
@@ -71,14 +73,15 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     group = 128 if made.hidden_size >= 1024 else 32
     variants = [Variant(), make_variant("nearest", f"int4_g{group}"), make_variant("gptq", f"int4_g{group}")]
     marks: list[float] = []
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
+    for device in devices if on_gpu else []:
+        torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
     dtype = torch.bfloat16 if on_gpu else torch.float32
-    with closing(StreamedModel(folder, given.device, dtype)) as streamed:
+    with closing(StreamedModel(folder, devices[0], dtype)) as streamed:
+        model = spread(streamed, devices) if len(devices) > 1 else streamed
         opened = time.perf_counter()
         results = sweep(
-            streamed, variants, evaluation, calibration, batch_windows=given.batch,
+            model, variants, evaluation, calibration, batch_windows=given.batch,
             watch=lambda done, total: marks.append(time.perf_counter()),
         )  # fmt: skip
     ended = time.perf_counter()
@@ -91,15 +94,19 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "blocks": made.num_hidden_layers,
         "of_blocks": 80,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "devices": len(devices),
         "torch": torch.__version__,
         "calibration": [given.calibration, given.tokens],
         "evaluation": [given.evaluation, given.tokens],
         "checkpoint_gb": sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e9,
-        "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None,
+        "peak_gpu_gb": max(torch.cuda.max_memory_allocated(d) for d in devices) / 1e9 if on_gpu else None,
         "seconds": ended - started,
+        "seconds_before_the_walk": opened - started,
         "seconds_a_block": sum(of_block) / len(of_block),
         "seconds_all_blocks": ended - started + (80 - made.num_hidden_layers) * sum(of_block) / len(of_block),
         "states": [r.seen.state for r in results],
+        "notes": sorted({r.notes for r in results}),
+        "nats_a_token": [r.seen.nats / r.seen.tokens_scored for r in results if r.seen.tokens_scored],
     }
 
 

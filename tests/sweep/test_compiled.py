@@ -1,6 +1,7 @@
 """Compiled blocks: the numbers of eager ones within rounding, one graph for all blocks, variants and batches, eager where it cannot be."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from bitlaw.sweep.memory import Fit
 from bitlaw.sweep.preparing import choose_compile, make_track
 from tests.sweep.families import FAMILIES
 from tests.sweep.models import llama, windows
+from tests.sweep.test_families import ids
 
 EVALUATION, CALIBRATION = windows(7, 24, seed=1), windows(6, 24, seed=2)
 VARIANTS = [
@@ -52,6 +54,33 @@ def test_compiled_and_eager_agree_and_every_graph_is_made_once() -> None:
     again = sweep(llama(), VARIANTS[:2], EVALUATION, batch_windows=4, compile="yes")
     assert graphs() - before == 3  # another model of the same shape
     assert again[0].seen == ours[0].seen
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "made"),
+    [
+        ("gpt1", {}, 3),
+        ("opt_350m", {}, 3),
+        ("falcon", {"num_hidden_layers": 4}, 3),
+        ("gemma2", {"num_hidden_layers": 4}, 6),  # two kinds of block, for local and global attention
+        ("bloom", {}, 6),  # its masks hold windows times heads, so the smaller batch is another shape
+    ],
+)
+def test_every_family_is_traced_whole(
+    family: str, changes: dict[str, int], made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's tracer without its compiler: the same operations, so the numbers are the same bit for bit."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    texts = ids(5, 24, seed=1), ids(8, 24, seed=2)
+    torch._dynamo.reset()
+    eager, before, ours = (
+        sweep(FAMILIES[family].make(**changes), VARIANTS[:4], *texts, batch_windows=3, compile="no"),
+        graphs(),
+        sweep(FAMILIES[family].make(**changes), VARIANTS[:4], *texts, batch_windows=3, compile="yes"),
+    )
+    assert [s.seen for s in ours] == [s.seen for s in eager]
+    assert all(s.compiled and s.notes == "" for s in ours)
+    assert graphs() - before == made
 
 
 def plainly(model, variants=VARIANTS, how="yes"):
