@@ -1,6 +1,7 @@
 """`bitlaw fit` on a table of one's own: other names of columns, what is known beforehand, what it says of its reach, bad input."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ def test_columns_go_by_other_names(csv: str, capsys: pytest.CaptureFixture[str])
         capsys, "compare-laws", "--csv", csv, *COLUMNS, "--laws", "ouyang2024-unified", "--holdout", "largest-size"
     )
     assert code == 0
-    assert "ouyang2024-unified" in out
+    assert re.search(r"^ouyang2024-unified +[\d.]+ +best", out, flags=re.M)
+    assert re.search(r"^mean per format +[\d.]+ +[\d.]+ \[[-\d.]+, [\d.]+\]", out, flags=re.M)
 
 
 def test_what_is_known_beforehand_can_be_given(csv: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from bitlaw.errors import InputError
 from bitlaw.fit import compare, difference
 from bitlaw.fit.comparing import HeldOut
+from bitlaw.fit.paired import behind_best
 from tests.fit.test_compare import COMPARISON, TABLE
 
 
@@ -64,3 +65,16 @@ def test_only_laws_judged_on_the_same_rows_are_compared() -> None:
     missing = held(np.full(4, np.nan), np.arange(4))
     with pytest.raises(InputError, match="No row"):
         difference(missing, missing)
+
+
+def test_every_law_stands_behind_the_best_of_its_holdout() -> None:
+    behind = behind_best(COMPARISON, replicates=200)
+    for name in COMPARISON.holdouts:
+        best = COMPARISON.best(name)
+        assert (behind[best.name, name].low, behind[best.name, name].high) == (0.0, 0.0)
+        for row in COMPARISON.held_out:
+            if row.holdout == name and row.scored:
+                gap = row.median_relative_error - best.median_relative_error
+                assert behind[row.name, name].value == pytest.approx(gap, abs=1e-12)
+    assert behind["mean per format", "largest-size"].low > 0
+    assert not [key for key in behind if key[0] == "chen2025-qat"], "it could not be fitted"

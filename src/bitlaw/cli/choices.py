@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from bitlaw.cli import asking
@@ -227,12 +228,18 @@ def _run_compare(given: argparse.Namespace) -> Any:
 
 def _judge(given: argparse.Namespace) -> dict[str, Any]:
     from bitlaw.fit import compare
+    from bitlaw.fit.paired import behind_best
     from bitlaw.laws import law_names, load_law
 
     rows = read_table(given.csv, given.store, given.where, columns=given.column)
     several = "bits" in rows and len(set(rows["bits"].tolist())) > 1
     laws = given.laws or [name for name in law_names() if _comparable(load_law(name), rows, several)]
-    return {**compare(laws, rows, given.holdout).to_dict(), "left_out": dict(rows.left_out), "rows": len(rows)}
+    found = compare(laws, rows, given.holdout)
+    data, behind = found.to_dict(), behind_best(found)
+    for row in data["held_out"]:
+        said = behind.get((row["name"], row["holdout"]))
+        row["behind"] = None if said is None else {**asdict(said), "tie": said.tie}
+    return {**data, "left_out": dict(rows.left_out), "rows": len(rows)}
 
 
 def _comparable(law: Any, rows: Any, several: bool) -> bool:
@@ -251,6 +258,7 @@ def _judged_text(data: dict[str, Any]) -> str:
             {
                 "law": row["name"],
                 "median error": None if row["failed"] else row["median_relative_error"],
+                "behind the best": _behind(row["behind"]),
                 "log-R2": row["log_r2"],
                 "predicted/measured": row["bias"],
                 "covered": row["covered"],
@@ -269,10 +277,20 @@ def _judged_text(data: dict[str, Any]) -> str:
     lines += [
         "",
         "in the sample: " + ", ".join(f"{row['name']} BIC {number(row['bic'])}" for row in data["in_sample"]),
-        f"scores are over rows above {data['threshold']:g} nats; covered: share inside the 90% interval of a new measurement",
+        f"scores are over rows above {data['threshold']:g} nats; covered: share inside the 90% interval of a new measurement; "
+        "behind the best: difference of median errors, 90% interval of a bootstrap over the checkpoints left out",
         *(f"not in the table: {count} {why}" for why, count in data["left_out"].items()),
     ]
     return "\n".join(lines)
+
+
+def _behind(said: dict[str, Any] | None) -> str:
+    """Return in words how far a law is behind the best of a holdout."""
+    if said is None:
+        return ""
+    if said["value"] == said["low"] == said["high"] == 0.0:
+        return "best"
+    return f"{said['value']:.2f} [{said['low']:.2f}, {said['high']:.2f}]{' tie' if said['tie'] else ''}"
 
 
 def _compare_text(data: dict[str, Any]) -> str:

@@ -11,11 +11,12 @@ checkpoints are all there is: how another model would have come out, the interva
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bitlaw.errors import InputError
-from bitlaw.fit.comparing import LEVEL, HeldOut
+from bitlaw.fit.comparing import LEVEL, Comparison, HeldOut
 
 REPLICATES = 1000
 
@@ -59,6 +60,16 @@ def difference(
     return Difference(
         value=float(found[0] - found[1]), low=float(low), high=float(high), level=level, rows=int(both.sum())
     )
+
+
+def behind_best(comparison: Comparison, **options: Any) -> dict[tuple[str, str], Difference]:
+    """Return (law, holdout) -> how far that law is behind the best of the holdout; laws without scores are left out."""
+    found = {}
+    for name in comparison.holdouts:
+        scored = [row for row in comparison.held_out if row.holdout == name and row.scored]
+        best = comparison.best(name) if scored else None
+        found |= {(row.name, name): difference(row, best, **options) for row in scored if best is not None}
+    return found
 
 
 def _weighted_medians(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
