@@ -64,7 +64,7 @@ def difference(
 
 def behind_best(comparison: Comparison, **options: Any) -> dict[tuple[str, str], Difference]:
     """Return (law, holdout) -> how far that law is behind the best of the holdout; laws without scores are left out."""
-    found = {}
+    found: dict[tuple[str, str], Difference] = {}
     for name in comparison.holdouts:
         scored = [row for row in comparison.held_out if row.holdout == name and row.scored]
         best = comparison.best(name) if scored else None
