@@ -1,7 +1,9 @@
 """Compiled blocks: the numbers of eager ones within rounding, one graph for all blocks, variants and batches, eager where it cannot be."""
 
 import shutil
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from torch._dynamo.utils import counters
 from bitlaw.errors import InputError
 from bitlaw.quantize import make_variant
 from bitlaw.records import Variant
-from bitlaw.sweep import Decoder, engine, preparing, sweep
+from bitlaw.suites.streamed import StreamedModel
+from bitlaw.sweep import Decoder, engine, preparing, spread, sweep
 from bitlaw.sweep.compiled import CompiledBlocks, CompileError
 from bitlaw.sweep.memory import Fit
 from bitlaw.sweep.preparing import choose_compile, make_track
@@ -81,6 +84,24 @@ def test_every_family_is_traced_whole(
     assert [s.seen for s in ours] == [s.seen for s in eager]
     assert all(s.compiled and s.notes == "" for s in ours)
     assert graphs() - before == made
+
+
+@pytest.mark.parametrize("how", ["streamed", "spread"])
+def test_blocks_whose_weights_come_and_go_or_lie_elsewhere(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    texts = ids(5, 24, seed=1), ids(8, 24, seed=2)
+    FAMILIES["llama3"].make(num_hidden_layers=4).save_pretrained(tmp_path, max_shard_size="20KB")
+    torch._dynamo.reset()
+    with closing(StreamedModel(tmp_path, "cpu", torch.float32)) as streamed:
+        model = spread(streamed, ["cpu", "cpu"]) if how == "spread" else streamed
+        eager = sweep(model, VARIANTS[:4], *texts, batch_windows=3, compile="no")
+        before = graphs()
+        ours = sweep(model, VARIANTS[:4], *texts, batch_windows=3, compile="yes")
+    assert [s.seen for s in ours] == [s.seen for s in eager]
+    assert all(s.compiled for s in ours)
+    assert graphs() - before == 3
 
 
 def plainly(model, variants=VARIANTS, how="yes"):
