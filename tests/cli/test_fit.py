@@ -80,3 +80,26 @@ def test_the_module_is_the_program() -> None:
         [sys.executable, "-m", "bitlaw", "law", "show", "bitlaw-growth"], capture_output=True, text=True, check=True
     )
     assert "format error" in done.stdout
+
+
+def test_an_interval_of_a_loss_that_nothing_tells_has_no_end(
+    csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sizes tell no exponent of the 16-bit loss: the plan says so and prints neither warnings nor astronomic numbers."""
+    two = [row for row in Path(csv).read_text().splitlines() if not row.endswith(",m1")]
+    header, *rows = [line.split(",") for line in two]
+    lines = [[*header, "baseline_loss"], *([*row, str(2 + 20 * float(row[0]) ** -0.3)] for row in rows)]
+    path = tmp_path / "two.csv"
+    path.write_text("\n".join(",".join(line) for line in lines) + "\n")
+    qid, loss = str(tmp_path / "qid.json"), str(tmp_path / "loss.json")
+    assert run(capsys, "fit", "--csv", csv, *COLUMNS, "--out", qid)[0] == 0
+    law = ["--formula", "loss = E + A/N^a", "--target", "baseline_loss", "--intervals", "clustered-model"]
+    assert run(capsys, "fit", "--csv", str(path), *COLUMNS, *law, "--fixed", "E=2", "--out", loss)[0] == 0
+    code, out, err = run(
+        capsys, "plan", "--memory", "1GiB", "--candidates", "a:1e6:1e7", "--fit", qid, "--loss-fit", loss
+    )
+    assert (code, err) == (0, "")
+    assert "no end" in out
+    assert "e21" not in out
+    assert "e22" not in out
+    assert "holds for: 16-bit loss: nothing is left to judge A, a by" in out

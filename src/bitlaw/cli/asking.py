@@ -12,6 +12,7 @@ from bitlaw.errors import InputError
 MODEL = "N, non-embedding parameters, such as 70e9 or 70B"
 TOKENS = "D, training tokens, such as 15e12 or 15T"
 BITS = "P, bits per weight, such as 4"
+NO_END = 1e21
 
 
 def a_count(text: str) -> float:
@@ -102,11 +103,16 @@ def also(given: list[str]) -> dict[str, float | str]:
     return values
 
 
+def no_end(end: float | None) -> bool:
+    """True for an end of an interval that nobody can give, or that is larger than any count of tokens, let alone nats."""
+    return end is None or end > NO_END
+
+
 def interval(part: dict[str, Any] | None) -> str:
     """Return an interval as people read it."""
     if part is None:
         return "no interval"
-    ends = " to ".join("no end" if end is None else number(end) for end in (part["low"], part["high"]))
+    ends = " to ".join("no end" if no_end(end) else number(end) for end in (part["low"], part["high"]))
     return f"{part['level']:.0%} interval {ends}"
 
 

@@ -147,7 +147,7 @@ def _plan_text(data: dict[str, Any]) -> str:
             "GiB": float(f"{c['bytes'] / 2**30:.3g}"),
             "loss": round(c["loss"], 3),
             "low": round(c["interval"]["low"], 3),
-            "high": round(c["interval"]["high"], 3),
+            "high": "no end" if asking.no_end(c["interval"]["high"]) else round(c["interval"]["high"], 3),
             "QiD": float(f"{c['qid']:.3g}"),
             "range": "outside" if c["outside"] else "inside",
             "": "best" if c == data["best"] else "too large" if not c["fits"] else "broken" if c["broken"] else "",
