@@ -82,9 +82,9 @@ def nearest() -> None:
         equal = (grouped.quantize_groups(weight, format) == quantize_groups(weight, format)).double().mean()
         by_torch: dict[str, Any] = {}
         kernel_took = took
-        if grid.family.choice == grids.GIVEN:
+        width = group_width(SIZE, format)
+        if nearest_groups.choosing(grid, width).choice == grids.GIVEN:
             given = grid.pack(group_parameters(weight, format)).contiguous()
-            width = group_width(SIZE, format)
             kernel_took = microseconds(
                 lambda grid=grid, width=width, given=given: nearest_groups.round_groups(weight, grid, width, given)
             )

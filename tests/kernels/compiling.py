@@ -18,7 +18,14 @@ FORMATS = ["int4_g16", "int4_g16_mse", "mxint4_k16", "mxfp4_e2m1_k16_away", "fp4
            "nf4_g16", "kmeans8_row"]  # fmt: skip
 POINTERS = dict.fromkeys(("block", "factor", "given", "facts", "table", "values", "errors"), "*fp32")
 POINTERS |= {"group_of": "*i32", "kinds": "*i32"}
-NEAREST_POINTERS = {"weight": "*bf16", "out": "*bf16", "given": "*fp32", "facts": "*fp32", "table": "*fp32"}
+NEAREST_POINTERS = {
+    "weight": "*bf16",
+    "out": "*bf16",
+    "given": "*fp32",
+    "facts": "*fp32",
+    "table": "*fp32",
+    "tries": "*fp32",
+}
 
 
 def compiled(kernel, pointers: dict[str, str], constants: dict[str, object]) -> None:
@@ -42,7 +49,8 @@ def main() -> None:
     for name in [*FORMATS, "int4_row", "nf4_row"]:
         grid = grids.grid_of(parse_format(name), torch.ones(2, 16))
         width = 16 if name not in ("int4_row", "nf4_row") else 2 * nearest_groups.WIDEST_TILE
-        compiled(nearest_groups._groups, NEAREST_POINTERS, nearest_groups.constants(grid.family, 5 * width, width))
+        family = nearest_groups.choosing(grid, width)
+        compiled(nearest_groups._groups, NEAREST_POINTERS, nearest_groups.constants(family, 5 * width, width))
         print("nearest", name, flush=True)
     print("all")
 

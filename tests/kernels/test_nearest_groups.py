@@ -5,7 +5,7 @@ import torch
 
 from bitlaw import catalog
 from bitlaw.errors import InputError
-from bitlaw.formats import parse_format, quantize_groups
+from bitlaw.formats import group_parameters, parse_format, quantize_groups
 from bitlaw.kernels import grouped, nearest_groups
 
 pytest.importorskip("triton")
@@ -54,6 +54,18 @@ def test_equals_torch(name: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", [*EXAMPLES, "int2_g32_short_mse", "fp3_e1m1_g32_mse_away", "int1.58_g32_short_mse"])
+def test_parameters_equal_those_of_torch(name: str, device: str) -> None:
+    weight, grid = adversarial(12, 128 if "short" not in name else 100, device), parse_format(name)
+    got, want = grouped.group_parameters(weight, grid), group_parameters(weight, grid)
+    assert got.shape == want.shape
+    # Where a range over- or underflows its scale, torch leaves one parameter of two as it is: neither is of use.
+    useless = [~made.isfinite().all(-1, keepdim=True) for made in (got, want)]
+    same = (got == want) | (useless[0] & useless[1])
+    assert same.all(), (got[~same][:4], want[~same][:4])
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
@@ -65,6 +77,9 @@ def test_equals_torch(name: str, device: str) -> None:
         ("int8_row", 1),
         ("mxint4_k1", 5),
         ("nf4_g48", 96),
+        ("int2_g32_short_mse", 100),
+        ("fp3_e1m1_g32_mse_away", 96),
+        ("int1.58_row_mse", 70),
         ("kmeans2_row", 70),
         ("int4_tensor", 30),
     ],
@@ -118,3 +133,12 @@ def test_a_large_weight_on_a_gpu(name: str) -> None:
     weight[:16] *= torch.arange(16, device="cuda").mul(8 - 60).exp2()[:, None]
     weight[16:32] = torch.randint(-16, 17, (16, 4096), device="cuda", generator=generator) / 4
     assert_equal(weight.bfloat16() if name.startswith("quantile") else weight, name)
+
+
+def test_a_search_is_the_kernels_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = adversarial(9, 64)
+    want = quantize_groups(weight, parse_format("int3_g32_sym_mse"))
+    monkeypatch.setattr("bitlaw.formats.integer.search", lambda *_: pytest.fail("torch searched"))
+    got = grouped.quantize_groups(weight, parse_format("int3_g32_sym_mse"))
+    assert torch.equal(got.nan_to_num(), want.nan_to_num())
+    assert not torch.equal(got, quantize_groups(weight, parse_format("int3_g32_sym")))

@@ -114,12 +114,14 @@ FULL = 1536
 """Programs of one warp that keep a GPU of 132 multiprocessors busy (benchmarks/gptq_kernel_gpu.py)."""
 
 
-def launch(rows: int, cell: int = 1) -> tuple[int, int]:
+def launch(rows: int, cell: int = 1, columns: int = 128) -> tuple[int, int]:
     """Return rows a program and warps: one warp, and as many rows as leave programs enough for the GPU.
 
-    At most 16; 8 where a cell of several columns is rounded at once, which takes more registers.
+    At most 16 of 128 columns; 8 where a cell of several columns is rounded at once, which takes more registers; fewer of
+    more columns.
     """
-    return min(triton.next_power_of_2(max(rows // FULL, 1)), 16 if cell == 1 else 8), 1
+    most = (16 if cell == 1 else 8) * 128 // max(triton.next_power_of_2(columns), 128)
+    return min(triton.next_power_of_2(max(rows // FULL, 1)), most), 1
 
 
 def constants(family: Family, columns: int, width: int, cell: int, *, rows: int) -> dict[str, object]:
@@ -163,7 +165,7 @@ def quantize_block(
     dampings, columns, count = block.shape
     family = rows.family if given is None else dataclasses.replace(rows.family, choice=grids.GIVEN)
     if not rows_per_program or not warps:
-        rows_per_program, warps = launch(dampings * count, cell)
+        rows_per_program, warps = launch(dampings * count, cell, columns)
     errors = torch.empty((dampings, columns, count), dtype=torch.float32, device=block.device)
     with torch.cuda.device_of(block):  # Triton launches on the current GPU, whatever the tensors' is
         _columns[(triton.cdiv(count, rows_per_program), dampings)](

@@ -21,7 +21,7 @@ This file knows the formats; the kernels know only these words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, singledispatch
 from typing import Any
 
@@ -48,12 +48,16 @@ CEILING = (1 << FRACTION_BITS) - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What formats have in common that one launch serves. entries: of a table or codebook, a power of two; else 1."""
+    """What formats have in common that one launch serves.
+
+    entries: of a table or codebook, a power of two; else 1. search: shrunk ranges are tried (`formats.scale_rules`, mse).
+    """
 
     choice: int
     rounding: int
     away: bool = False
     entries: int = 1
+    search: bool = False
 
     @property
     def parameters(self) -> int:
@@ -65,7 +69,9 @@ class Family:
 class Grid:
     """One format, bound to one weight, as the kernels see it.
 
-    facts         FACTS numbers; pack makes what a kernel is given of the format's own parameters, [..., p] -> [..., q]
+    facts         FACTS numbers; pack makes what a kernel is given of the format's own parameters, [..., p] -> [..., q],
+                  unpack the format's parameters of what a kernel chose, [..., 2] -> [..., p]
+    searched      the family of a kernel that searches; `family` leaves the search to torch
     table         the entries, ascending, where the rounding is TABLE
     tensor_scale  [] float32, where the choice is BLOCK_SCALE
     """
@@ -73,6 +79,8 @@ class Grid:
     family: Family
     facts: tuple[float, ...]
     pack: Callable[[torch.Tensor], torch.Tensor]
+    unpack: Callable[[torch.Tensor], torch.Tensor]
+    searched: Family | None = None
     table: tuple[float, ...] = ()
     tensor_scale: torch.Tensor | None = None
 
@@ -89,9 +97,9 @@ def _grid(format: Any, weight: torch.Tensor) -> Grid | None:
 
 @_grid.register
 def _integer(format: IntegerFormat, weight: torch.Tensor) -> Grid:
-    choice = RANGE if format.rule == "absmax" and not format.per_tensor else GIVEN
+    family, searched = _ruled(RANGE, Family(choice=GIVEN, rounding=WHOLE), format)
     facts = _facts(float(format.highest_code), own=(float(format.symmetric),))
-    return Grid(family=Family(choice=choice, rounding=WHOLE), facts=facts, pack=lambda parameters: parameters)
+    return Grid(family=family, searched=searched, facts=facts, pack=_as_it_is, unpack=_as_it_is)
 
 
 @_grid.register
@@ -103,21 +111,24 @@ def _microscaling(format: MicroscalingFormat, weight: torch.Tensor) -> Grid:
         family=Family(choice=POWER, rounding=ELEMENT, away=format.ties == "away"),
         facts=element_facts(element, own=(divisor, float(added.get(format.rule, 0)), float(emax), element.unit)),
         pack=lambda scale: _padded(scale.float() * element.unit),
+        unpack=lambda chosen: _first(chosen) / element.unit,
     )
 
 
 @_grid.register
 def _floating(format: FloatFormat, weight: torch.Tensor) -> Grid:
-    choice = LARGEST if format.rule == "absmax" and not format.per_tensor else GIVEN
-    family = Family(choice=choice, rounding=ELEMENT, away=format.ties == "away")
-    return Grid(family=family, facts=element_facts(format.element, own=(format.element.largest,)), pack=_padded)
+    family, searched = _ruled(LARGEST, Family(choice=GIVEN, rounding=ELEMENT, away=format.ties == "away"), format)
+    facts = element_facts(format.element, own=(format.element.largest,))
+    return Grid(family=family, searched=searched, facts=facts, pack=_padded, unpack=_first)
 
 
 @_grid.register
 def _ternary(format: TernaryFormat, weight: torch.Tensor) -> Grid:
-    choice = {"absmean": MEAN, "absmax": LARGEST}.get(format.rule, GIVEN)
-    family = Family(choice=GIVEN if format.per_tensor else choice, rounding=ELEMENT)
-    return Grid(family=family, facts=_facts(1.0, smallest=1.0, mantissa_bits=0, own=(1.0,)), pack=_padded)
+    family, searched = _ruled(LARGEST, Family(choice=GIVEN, rounding=ELEMENT), format)
+    if format.rule == "absmean" and not format.per_tensor:
+        family = replace(family, choice=MEAN)
+    facts = _facts(1.0, smallest=1.0, mantissa_bits=0, own=(1.0,))
+    return Grid(family=family, searched=searched, facts=facts, pack=_padded, unpack=_first)
 
 
 @_grid.register
@@ -125,7 +136,8 @@ def _nvfp4(format: NvFp4Format, weight: torch.Tensor) -> Grid:
     return Grid(
         family=Family(choice=BLOCK_SCALE, rounding=FP4),
         facts=_facts(0.0),
-        pack=lambda parameters: parameters,
+        pack=_as_it_is,
+        unpack=_as_it_is,
         tensor_scale=format.tensor_scale(weight),
     )
 
@@ -138,6 +150,7 @@ def _table(format: TableFormat, weight: torch.Tensor) -> Grid:
         family=Family(choice=GIVEN if format.per_tensor else MAXIMUM, rounding=TABLE, entries=entries),
         facts=_facts(0.0),
         pack=lambda scale: torch.cat((scale, 1 / scale.clamp_min(SMALLEST)), -1),
+        unpack=_first,
         table=(*table, *(float("inf"),) * (entries - len(table))),  # the midpoint before infinity is infinity
     )
 
@@ -145,7 +158,25 @@ def _table(format: TableFormat, weight: torch.Tensor) -> Grid:
 @_grid.register
 def _codebook(format: CodebookFormat, weight: torch.Tensor) -> Grid:
     family = Family(choice=GIVEN, rounding=CODEBOOK, entries=2**format.bits)
-    return Grid(family=family, facts=_facts(0.0), pack=lambda entries: entries)
+    return Grid(family=family, facts=_facts(0.0), pack=_as_it_is, unpack=_as_it_is)
+
+
+def _ruled(
+    choice: int, given: Family, format: IntegerFormat | FloatFormat | TernaryFormat
+) -> tuple[Family, Family | None]:
+    """Return the family of a format with a scale rule and the one that searches; of a tensor's one group torch chooses."""
+    if format.per_tensor or format.rule not in ("absmax", "mse"):
+        return given, None
+    chosen = replace(given, choice=choice)
+    return (chosen, None) if format.rule == "absmax" else (given, replace(chosen, search=True))
+
+
+def _as_it_is(parameters: torch.Tensor) -> torch.Tensor:
+    return parameters
+
+
+def _first(chosen: torch.Tensor) -> torch.Tensor:
+    return chosen[..., :1]
 
 
 def _facts(

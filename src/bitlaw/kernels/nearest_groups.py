@@ -1,19 +1,22 @@
 """Rounding to nearest, fused: parameters chosen, weights rounded and written as real numbers in one launch a matrix.
 
 A program takes a few groups as a tile, or one group wider than a tile in two walks over it: its extent, then its values (the
-second walk reads from the cache). What torch must choose (`grids.GIVEN`) is read instead. The numbers are those of
-`formats.quantize_groups`, bit by bit.
+second walk reads from the cache). A search over shrunk ranges goes over a tile in registers. What torch must choose
+(`grids.GIVEN`) is read instead. The numbers are those of `formats.quantize_groups`, bit by bit.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import torch
 import triton
 import triton.language as tl
 
+from bitlaw.formats.scale_rules import COARSE, FINE
 from bitlaw.kernels import grids
 from bitlaw.kernels.grids import Family, Grid
-from bitlaw.kernels.rounding import CODEBOOK, GIVEN, chosen, extent, to_grid
+from bitlaw.kernels.rounding import CODEBOOK, GIVEN, chosen, extent, limits, searched, to_grid, unless_broken
 
 TILE = 2048
 """Weights of a program of four warps where groups are narrow."""
@@ -23,10 +26,11 @@ WIDEST_TILE = 4096
 
 @triton.jit
 def _groups(
-    weight, out, given, facts, table,
+    weight, out, given, facts, table, tries,
     columns, per_row, groups, weight_row, out_row,
     WIDTH: tl.constexpr, PIECE: tl.constexpr, GROUPS: tl.constexpr, WHOLE_TILES: tl.constexpr,
     CHOICE: tl.constexpr, ROUNDING: tl.constexpr, AWAY: tl.constexpr, LEVELS: tl.constexpr, PARAMETERS: tl.constexpr,
+    SEARCH: tl.constexpr, COARSE: tl.constexpr, TRIES: tl.constexpr, CHOOSE_ONLY: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
     there = group < groups
@@ -43,6 +47,10 @@ def _groups(
         entries = given + group.to(tl.int64) * PARAMETERS
     a = tl.full((GROUPS,), 1.0, tl.float32)
     b = tl.full((GROUPS,), 0.0, tl.float32)
+    largest = tl.load(facts)
+    smallest = tl.load(facts + 1)
+    magnet = tl.load(facts + 2)
+    step = tl.load(facts + 3)
     inside = there[:, None] & (WHOLE_TILES | (column < count[:, None]))
     x = tl.load(source + column, mask=inside, other=0.0).to(tl.float32)
     if CHOICE == GIVEN:
@@ -59,25 +67,58 @@ def _groups(
             high = tl.maximum(high, highest)
             bits = tl.maximum(bits, most)
             total += sum
-        a, b = chosen(low, high, bits, total, count, mine, CHOICE)
-    largest = tl.load(facts)
-    smallest = tl.load(facts + 1)
-    magnet = tl.load(facts + 2)
-    step = tl.load(facts + 3)
-    value = to_grid(
-        x, a[:, None], b[:, None], entries[:, None], 1, largest, smallest, magnet, step, ROUNDING, AWAY, LEVELS
-    )
-    tl.store(target + column, value, mask=inside)
-    for start in range(PIECE, WIDTH, PIECE):
-        more = there[:, None] & (WHOLE_TILES | (start + column < count[:, None]))
-        piece = tl.load(source + start + column, mask=more, other=0.0).to(tl.float32)
+        if SEARCH:
+            low, high = limits(low, high, bits, mine, CHOICE)
+            a, b = searched(
+                x,
+                inside,
+                low,
+                high,
+                tries,
+                largest,
+                smallest,
+                magnet,
+                step,
+                mine,
+                CHOICE,
+                ROUNDING,
+                AWAY,
+                COARSE,
+                TRIES,
+            )
+            a = unless_broken(a, bits)
+        else:
+            a, b = chosen(low, high, bits, total, count, mine, CHOICE)
+    if CHOOSE_ONLY:
+        place = out + group.to(tl.int64) * 2
+        tl.store(place, a, mask=there)
+        tl.store(place + 1, b, mask=there)
+    else:
         value = to_grid(
-            piece, a[:, None], b[:, None], entries[:, None], 1, largest, smallest, magnet, step, ROUNDING, AWAY, LEVELS
+            x, a[:, None], b[:, None], entries[:, None], 1, largest, smallest, magnet, step, ROUNDING, AWAY, LEVELS
         )
-        tl.store(target + start + column, value, mask=more)
+        tl.store(target + column, value, mask=inside)
+        for start in range(PIECE, WIDTH, PIECE):
+            more = there[:, None] & (WHOLE_TILES | (start + column < count[:, None]))
+            piece = tl.load(source + start + column, mask=more, other=0.0).to(tl.float32)
+            value = to_grid(
+                piece,
+                a[:, None],
+                b[:, None],
+                entries[:, None],
+                1,
+                largest,
+                smallest,
+                magnet,
+                step,
+                ROUNDING,
+                AWAY,
+                LEVELS,
+            )
+            tl.store(target + start + column, value, mask=more)
 
 
-def constants(family: Family, columns: int, width: int) -> dict[str, object]:
+def constants(family: Family, columns: int, width: int, *, choose_only: bool = False) -> dict[str, object]:
     """Return what a launch is compiled for: a family, and whether tiles are filled by groups of this width in a row."""
     piece = min(triton.next_power_of_2(width), WIDEST_TILE)
     return {
@@ -90,32 +131,69 @@ def constants(family: Family, columns: int, width: int) -> dict[str, object]:
         "AWAY": family.away,
         "LEVELS": family.entries.bit_length() - 1,
         "PARAMETERS": family.parameters,
+        "SEARCH": family.search,
+        "COARSE": len(COARSE),
+        "TRIES": len(COARSE) + len(FINE),
+        "CHOOSE_ONLY": choose_only,
     }
+
+
+def choosing(grid: Grid, width: int) -> Family:
+    """Return the family whose choice the kernel makes for groups of that width; GIVEN where torch has to.
+
+    A search keeps its group in registers, so it ends where a tile does.
+    """
+    return grid.searched if grid.searched is not None and width <= WIDEST_TILE else grid.family
 
 
 def round_groups(weight: torch.Tensor, grid: Grid, width: int, given: torch.Tensor | None = None) -> torch.Tensor:
     """Return every weight as the nearest value of its group's grid. weight [rows, columns], not empty -> same shape, dtype.
 
     float32, bfloat16 or float16, a row contiguous; width is the group's, the last of a row may be shorter. given
-    [rows, groups of a row, p] float32 contiguous: parameters (`Grid.pack`) where the choice is GIVEN.
+    [rows, groups of a row, p] float32 contiguous: parameters (`Grid.pack`), where the choice is GIVEN or anyhow.
     """
+    out = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+    family = choosing(grid, width)
+    if given is not None:
+        family = dataclasses.replace(family, choice=grids.GIVEN, search=False)
+    _launch(weight, out, grid, width, family, given)
+    return out
+
+
+def choose_parameters(weight: torch.Tensor, grid: Grid, width: int) -> torch.Tensor:
+    """Return what the kernel chooses for every group, [rows, groups of a row, 2] float32 (`Grid.unpack`); as `round_groups`."""
+    rows, columns = weight.shape
+    out = torch.empty((rows, triton.cdiv(columns, width), 2), dtype=torch.float32, device=weight.device)
+    _launch(weight, out, grid, width, choosing(grid, width), None, choose_only=True)
+    return out
+
+
+def _launch(
+    weight: torch.Tensor,
+    out: torch.Tensor,
+    grid: Grid,
+    width: int,
+    family: Family,
+    given: torch.Tensor | None,
+    *,
+    choose_only: bool = False,
+) -> None:
     rows, columns = weight.shape
     described = grids.row_grids([grid], [1], weight.device)
     per_row = triton.cdiv(columns, width)
-    out = torch.empty((rows, columns), dtype=weight.dtype, device=weight.device)
-    compiled = constants(grid.family, columns, width)
-    with torch.cuda.device_of(weight):  # Triton launches on the current GPU, whatever the tensors' is
-        _groups[(triton.cdiv(rows * per_row, compiled["GROUPS"]),)](
-            weight,
-            out,
-            described.facts if given is None else given,
-            described.facts,
-            described.table,
-            columns,
-            per_row,
-            rows * per_row,
-            weight.stride(0),
-            out.stride(0),
-            **compiled,
-        )
-    return out
+    compiled = constants(family, columns, width, choose_only=choose_only)
+    _groups[(triton.cdiv(rows * per_row, compiled["GROUPS"]),)](
+        weight,
+        out,
+        described.facts if given is None else given,
+        described.facts,
+        described.table,
+        grids.on_device((*COARSE, *FINE), torch.float32, weight.device),
+        columns,
+        per_row,
+        rows * per_row,
+        weight.stride(0),
+        out.stride(0),
+        **compiled,
+        enable_fp_fusion=False,  # errors that a search compares are those of the rounded values
+    )

@@ -117,21 +117,79 @@ def extent(x, inside, CHOICE: tl.constexpr):
 
 
 @triton.jit
-def chosen(low, high, bits, total, count, facts, CHOICE: tl.constexpr):
-    """Return a and b [ROWS] from the extent of a group of `count` values; facts [ROWS] points at each grid's FACTS."""
+def limits(low, high, bits, facts, CHOICE: tl.constexpr):
+    """Return what a RANGE or LARGEST choice settles on, [ROWS] each: the ends of the range, or the scale twice."""
     most = bits.to(tl.float32, bitcast=True)
-    b = tl.zeros_like(most)
     if CHOICE == RANGE:
-        top = tl.load(facts)
         even = tl.load(facts + 4) != 0
         high = tl.where(even, most, high)
         low = tl.where(even, -most, low)
         empty = high == low
         high = tl.where(empty, 1.0, high)
         low = tl.where(empty, -1.0, low)
+    else:
+        high = tl.div_rn(most, tl.load(facts + 4))
+        high = tl.where(high == 0, 1.0, high)
+        low = high
+    return low, high
+
+
+@triton.jit
+def settled(low, high, facts, CHOICE: tl.constexpr):
+    """Return a and b of these limits."""
+    if CHOICE == RANGE:
+        top = tl.load(facts)
+        even = tl.load(facts + 4) != 0
         a = tl.div_rn(high - low, top)
         b = tl.where(even, (top + 1.0) * 0.5, (tl.div_rn(-low, a) + _ROUNDER) - _ROUNDER)
         a = tl.where(even | (a > 0), a, float("nan"))
+    else:
+        a = high
+        b = tl.zeros_like(high)
+    return a, b
+
+
+@triton.jit
+def _error(x, inside, a, b, largest, smallest, magnet, step, facts, ROUNDING: tl.constexpr, AWAY: tl.constexpr):
+    """Return the sum of squared rounding errors where `inside`, [ROWS] float64: no order of summation decides a choice."""
+    value = to_grid(x, a[:, None], b[:, None], facts, 1, largest, smallest, magnet, step, ROUNDING, AWAY, 0)
+    error = tl.where(inside, value - x, 0.0)
+    return tl.sum((error * error).to(tl.float64), axis=1)
+
+
+@triton.jit
+def searched(x, inside, low, high, tries, largest, smallest, magnet, step, facts,
+             CHOICE: tl.constexpr, ROUNDING: tl.constexpr, AWAY: tl.constexpr,
+             COARSE: tl.constexpr, TRIES: tl.constexpr):  # fmt: skip
+    """Return a and b with the least squared error among the limits and shrunk ones (`formats.scale_rules`, mse).
+
+    x [ROWS, COLUMNS] where inside; tries points at TRIES factors, the first COARSE from 1, the others from the best of them.
+    """
+    a, b = settled(low, high, facts, CHOICE)
+    least = _error(x, inside, a, b, largest, smallest, magnet, step, facts, ROUNDING, AWAY)
+    best = tl.full(low.shape, 1.0, tl.float32)
+    around = tl.full(low.shape, 1.0, tl.float32)
+    for number in range(TRIES):
+        around = tl.where(number == COARSE, best, around)
+        shrunk = tl.minimum(around * tl.load(tries + number), 1.0)
+        trial_a, trial_b = settled(low * shrunk, high * shrunk, facts, CHOICE)
+        squared = _error(x, inside, trial_a, trial_b, largest, smallest, magnet, step, facts, ROUNDING, AWAY)
+        better = squared < least
+        least = tl.where(better, squared, least)
+        best = tl.where(better, shrunk, best)
+        a = tl.where(better, trial_a, a)
+        b = tl.where(better, trial_b, b)
+    return a, b
+
+
+@triton.jit
+def chosen(low, high, bits, total, count, facts, CHOICE: tl.constexpr):
+    """Return a and b [ROWS] from the extent of a group of `count` values; facts [ROWS] points at each grid's FACTS."""
+    most = bits.to(tl.float32, bitcast=True)
+    b = tl.zeros_like(most)
+    if (CHOICE == RANGE) | (CHOICE == LARGEST):
+        low, high = limits(low, high, bits, facts, CHOICE)
+        a, b = settled(low, high, facts, CHOICE)
     if CHOICE == POWER:
         added = tl.load(facts + 5).to(tl.int32)
         quotient = tl.div_rn(most, tl.load(facts + 4)).to(tl.int32, bitcast=True)
@@ -140,9 +198,6 @@ def chosen(low, high, bits, total, count, facts, CHOICE: tl.constexpr):
         exponent = tl.minimum(tl.maximum(exponent - tl.load(facts + 6).to(tl.int32), -127), 127)
         power = tl.where(exponent == -127, _TWO_TO_MINUS_127, (exponent + 127) << 23).to(tl.float32, bitcast=True)
         a = power * tl.load(facts + 7)
-    if CHOICE == LARGEST:
-        a = tl.div_rn(most, tl.load(facts + 4))
-        a = tl.where(a == 0, 1.0, a)
     if CHOICE == MEAN:
         a = (total / count.to(tl.float64)).to(tl.float32)
         a = tl.where(a == 0, 1.0, a)
@@ -157,4 +212,10 @@ def chosen(low, high, bits, total, count, facts, CHOICE: tl.constexpr):
         a = most
         safe = tl.maximum(bits, _SMALLEST).to(tl.float32, bitcast=True)
         b = tl.div_rn(tl.full(most.shape, 1.0, tl.float32), safe)
-    return tl.where(bits >= _INFINITY, float("nan"), a), b
+    return unless_broken(a, bits), b
+
+
+@triton.jit
+def unless_broken(a, bits):
+    """Return a, or NaN for a group whose bits of max |x| are those of infinity or NaN."""
+    return tl.where(bits >= _INFINITY, float("nan"), a)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from bitlaw.formats import Format
-from bitlaw.formats.grouping import group_parameters
-from bitlaw.kernels.grouped import quantize_groups
+from bitlaw.kernels.grouped import group_parameters, quantize_groups
 from bitlaw.quantize.arrangement import group_ranges
 from bitlaw.quantize.error import output_error, row_errors
 from bitlaw.quantize.gptq import GptqOptions, solve

@@ -17,7 +17,7 @@ import torch
 
 from bitlaw.errors import HessianError, InputError
 from bitlaw.formats import Format
-from bitlaw.formats.grouping import group_parameters
+from bitlaw.kernels.grouped import group_parameters
 from bitlaw.quantize import damping_search
 from bitlaw.quantize.arrangement import Arrangement, ColumnSettings, arrange, group_ranges
 from bitlaw.quantize.columns import solve_columns

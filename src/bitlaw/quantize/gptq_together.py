@@ -14,7 +14,7 @@ import torch
 
 from bitlaw.errors import HessianError
 from bitlaw.formats import Format
-from bitlaw.formats.grouping import group_parameters
+from bitlaw.kernels.grouped import group_parameters
 from bitlaw.quantize.arrangement import group_ranges
 from bitlaw.quantize.damping_search import best_of
 from bitlaw.quantize.gptq import DAMPING_GRID, GptqOptions, arranged, column_settings, dampings, gptq
