@@ -89,3 +89,12 @@ def test_the_best_is_the_first_of_the_least() -> None:
     weight, hessian = torch.zeros(2, 2), torch.eye(2)
     tried = torch.stack([torch.full((2, 2), value) for value in (2.0, 1.0, -1.0, float("nan"))])
     assert torch.equal(damping_search.best_of([weight], [tried], hessian)[0], tried[1])
+
+
+def test_dampings_that_mend_nothing_are_left_out() -> None:
+    """An eigenvalue of -0.05 of a Hessian whose mean diagonal is near 1: shares below it do not help."""
+    hessian = torch.eye(8)
+    hessian[0, 0] = -0.05
+    made = InputStatistics.from_hessian(hessian).inverse_factors((1e-3, 1e-1, 1.0), "none")
+    alone = [InputStatistics.from_hessian(hessian).inverse_factor(share, "none") for share in (1e-1, 1.0)]
+    assert torch.equal(made, torch.stack(alone))

@@ -134,5 +134,10 @@ def test_a_budget_decides_how_many_go_together(monkeypatch: pytest.MonkeyPatch) 
     assert counts[-1] == 6
     assert counts == sorted(counts)
     assert len(set(counts)) > 2
+    relative, search = (
+        plan_memory(decoder, [make_track(v)] * 6, EVALUATION, CALIBRATION, 2000 * 1024).variants
+        for v in (make_variant("gptq", "int4_g16", {"damping_rule": rule}) for rule in ("relative", "search"))
+    )
+    assert search < relative, "a search has its rows once for each damping"
     numbers_of_all = numbers(plainly())
     assert numbers(plainly(memory=300 * 1024)) == numbers_of_all

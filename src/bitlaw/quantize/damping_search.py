@@ -48,18 +48,17 @@ def best_of(
 
 def solve_dampings(
     weight: torch.Tensor,
-    factors: Sequence[torch.Tensor],
+    factor: torch.Tensor,
     arrangement: Arrangement,
     format: Format,
     *,
     micro_block: int,
     block_size: int = 128,
 ) -> torch.Tensor:
-    """Return the weight quantized with each factor. weight [out, in] float32, factors [in, in] each -> [dampings, out, in].
+    """Return the weight quantized with each factor. weight [out, in] float32, factor [dampings, in, in] -> [dampings, out, in].
 
     Each is what `solve_columns` gives with that factor; format is bound to the weight (`prepare`).
     """
-    factor = torch.stack(list(factors))
     rest = arrangement.placed(weight).expand(len(factor), -1, -1).clone(memory_format=torch.contiguous_format)
     done = torch.empty_like(rest)
     group_stop = dict(arrangement.groups)

@@ -144,24 +144,15 @@ def _solve_dampings(
     )
 
 
-def dampings(inputs: InputStatistics, options: GptqOptions, ranges: list[tuple[int, int]]) -> list[torch.Tensor]:
-    """Return the factors, [in, in] each, of the dampings that the options ask for: of a search those that can be factorised.
+def dampings(inputs: InputStatistics, options: GptqOptions, ranges: list[tuple[int, int]]) -> torch.Tensor:
+    """Return the factors of the dampings that the options ask for, of a search those that can be factorised, [dampings, in, in].
 
     Raises HessianError if no damping gives a positive definite H.
     """
     width = order_width(options.order, ranges)
-    if options.damping_rule != "search":
-        return [inputs.inverse_factor(options.damping, options.order, width=width, rule=options.damping_rule)]
-    factors: list[torch.Tensor] = []
-    failure: HessianError | None = None
-    for share in DAMPING_GRID:
-        try:
-            factors.append(inputs.inverse_factor(share, options.order, width=width))
-        except HessianError as error:
-            failure = error
-    if not factors:
-        raise failure or HessianError("no damping was tried")
-    return factors
+    if options.damping_rule == "search":
+        return inputs.inverse_factors(DAMPING_GRID, options.order, width=width)
+    return inputs.inverse_factor(options.damping, options.order, width=width, rule=options.damping_rule)[None]
 
 
 def arranged(inputs: InputStatistics, order: str, ranges: list[tuple[int, int]]) -> Arrangement:

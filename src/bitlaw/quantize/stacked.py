@@ -41,7 +41,7 @@ def stackable(
 def solve_stacked(
     weights: Sequence[torch.Tensor],
     formats: Sequence[Format],
-    factors: Sequence[torch.Tensor],
+    factors: torch.Tensor,
     arrangement: Arrangement,
     *,
     statics: Sequence[torch.Tensor | None],
@@ -51,8 +51,8 @@ def solve_stacked(
 ) -> list[torch.Tensor]:
     """Return each weight quantized column by column with each factor, [factors, out_i, in].
 
-    weights [out_i, in] float32 read the same input; factors [in, in] are those of different dampings. Layers and formats
-    may be mixed, as long as all are `stackable` in this arrangement, of one family, and all are static or none is.
+    weights [out_i, in] float32 read the same input; factors [factors, in, in] are those of different dampings. Layers
+    and formats may be mixed, as long as all are `stackable` in this arrangement, of one family, and all are static or none is.
     statics [out_i, groups, p]: parameters of the stored groups.
     """
     stacks, first = [], 0
@@ -66,7 +66,7 @@ def solve_stacked(
     rest = torch.cat([arrangement.placed(weight) for weight in weights], 1)
     done = solve_on_gpu(
         rest.expand(len(factors), -1, -1).contiguous(),
-        factors[0][None] if len(factors) == 1 else torch.stack(list(factors)),
+        factors,
         _ranges(len(arrangement.order), tuple(arrangement.groups), at_hand, micro_block, block_size, by_block),
         dict(arrangement.groups),
         stacks,

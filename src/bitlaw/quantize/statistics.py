@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,29 @@ class InputStatistics:
             ("inverse_factor", damping, order, width, rule), lambda: self._factorise(damping, order, width, rule)
         )
         return factor
+
+    def inverse_factors(self, dampings: Sequence[float], order: str, *, width: int = 0) -> torch.Tensor:
+        """Return the factors of those dampings (`relative`) that give a positive definite H, [found, in, in], in order.
+
+        Raises HessianError if none does.
+        """
+
+        def make() -> torch.Tensor:
+            factors = self._sum.new_empty(len(dampings), self.features, self.features)
+            found = 0
+            failure: HessianError | None = None
+            for damping in dampings:
+                try:
+                    factors[found] = self._factorise(damping, order, width, "relative")
+                    found += 1
+                except HessianError as error:
+                    failure = error
+            if not found:
+                raise failure or HessianError("no damping was tried")
+            return factors[:found]
+
+        factors: torch.Tensor = self.derived(("inverse_factors", tuple(dampings), order, width), make)
+        return factors
 
     def _factorise(self, damping: float, order: str, width: int, rule: str) -> torch.Tensor:
         work = torch.float64 if self._sum.device.type == "cpu" else torch.float32

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
+from bitlaw.quantize.gptq import DAMPING_GRID
 from bitlaw.quantize.gptq_together import ROWS_AT_ONCE
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.layers import linear_layers
@@ -59,11 +60,13 @@ def plan_memory(
         *{n.in_features for n in layers if n.expert is None},
         *(n.in_features for n in layers if n.expert is not None),
     ]
-    statistics = 4 * (sum(features**2 for features in inputs) + 4 * widest**2)
+    searching = any(getattr(track.maker[1], "damping_rule", "") == "search" for track in tracks)
+    dampings = len(DAMPING_GRID) if searching else 1  # each has a factor and all rows
+    statistics = 4 * (sum(features**2 for features in inputs) + (3 + dampings) * widest**2)
     read_in = block * size if decoder.streamed else 0
 
     def working(variants: int) -> int:
-        rows = min(ROWS_AT_ONCE, variants * max((layer.out_features for layer in layers), default=width))
+        rows = min(ROWS_AT_ONCE, dampings * variants * max((layer.out_features for layer in layers), default=width))
         return statistics + read_in + variants * block * size + 3 * 4 * rows * widest + 3 * LOGITS_AT_ONCE
 
     free = budget or int(SHARE_OF_DEVICE * min(torch.cuda.mem_get_info(place)[0] for place in set(decoder.places)))
