@@ -36,6 +36,7 @@ DESIGNS = {
 NOISES = {
     "rows only (.2)": {"own": 0.2},
     "rows .1, checkpoints .2": {"own": 0.1, "by_checkpoint": 0.2},
+    "rows .1, checkpoints .1, models .1": {"own": 0.1, "by_checkpoint": 0.1, "by_model": 0.1},
     "rows .1, checkpoints .1, models .2": {"own": 0.1, "by_checkpoint": 0.1, "by_model": 0.2},
 }
 
