@@ -88,7 +88,9 @@ def test_weights_too_large_for_every_damping_go_one_after_the_other(monkeypatch:
 def test_the_best_is_the_first_of_the_least() -> None:
     weight, hessian = torch.zeros(2, 2), torch.eye(2)
     tried = torch.stack([torch.full((2, 2), value) for value in (2.0, 1.0, -1.0, float("nan"))])
-    assert torch.equal(damping_search.best_of([weight], [tried], hessian)[0], tried[1])
+    assert torch.equal(damping_search.best_of(tried, [weight], hessian)[0], tried[1])
+    two = damping_search.best_of(torch.cat((tried, tried.flip(0)), 1), [weight, weight], hessian)
+    assert torch.equal(torch.cat(two), torch.cat((tried[1], tried[2]))), "each weight has its own best"
 
 
 def test_dampings_that_mend_nothing_are_left_out() -> None:

@@ -40,7 +40,7 @@ def solve_columns(
     """
     settings: ColumnSettings = {"micro_block": micro_block, "block_size": block_size, "by_block": by_block}
     if drift is None and stackable(weight, format, arrangement, static=static is not None, **settings):
-        return solve_stacked([weight], [format], factor[None], arrangement, statics=[static], **settings)[0][0]
+        return solve_stacked([weight], [format], factor[None], arrangement, statics=[static], **settings)[0]
     # Columns as rows: a column is contiguous, and the update of later columns is one rank-1 product.
     rest = arrangement.placed(weight).clone(memory_format=torch.contiguous_format)
     group_stop = dict(arrangement.groups)

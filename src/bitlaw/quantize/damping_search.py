@@ -30,17 +30,19 @@ def serves(weight: torch.Tensor, micro_block: int) -> bool:
     return weight.is_cuda and micro_block > 1
 
 
-def best_of(
-    weights: Sequence[torch.Tensor], tried: Sequence[torch.Tensor], hessian: torch.Tensor
-) -> list[torch.Tensor]:
-    """Return of each weight [out, in] the try with the least output error, the first where equal.
+def best_of(tried: torch.Tensor, weights: Sequence[torch.Tensor], hessian: torch.Tensor) -> list[torch.Tensor]:
+    """Return of each weight [out_i, in] the try with the least output error, the first where equal.
 
-    tried [dampings, out, in] of each; hessian [in, in], the mean of x^T x.
+    tried [dampings, sum of out_i, in]: the weights one below the other; hessian [in, in], the mean of x^T x.
     """
-    sums = [row_errors(made - weight, hessian).double().sum(-1) for weight, made in zip(weights, tried, strict=True)]
-    errors = torch.stack(sums).tolist()
+    sizes = [len(weight) for weight in weights]
+    whole = torch.cat(list(weights))
+    of_rows = torch.stack([row_errors(one - whole, hessian) for one in tried]).double()
+    errors = torch.stack(
+        [part.sum(-1) for part in torch.split(of_rows, sizes, -1)]
+    ).tolist()  # the host waits once for all
     best = []
-    for made, of_made in zip(tried, errors, strict=True):
+    for made, of_made in zip(torch.split(tried, sizes, 1), errors, strict=True):
         finite = [error if math.isfinite(error) else math.inf for error in of_made]
         best.append(made[finite.index(min(finite))].clone())
     return best

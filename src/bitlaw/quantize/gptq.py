@@ -97,7 +97,7 @@ def solve(
             static = group_parameters(work, format)
         tried = _solve_dampings(work, inputs, format, options, static)
         if tried is not None:
-            return damping_search.best_of([weight], [tried], inputs.hessian)[0]
+            return damping_search.best_of(tried, [weight], inputs.hessian)[0]
     best: torch.Tensor | None = None
     least = math.inf
     failure: HessianError | None = None
@@ -131,7 +131,7 @@ def _solve_dampings(
     settings = column_settings(options)
     if stackable(work, format, arrangement, static=static is not None, **settings):
         factors = dampings(inputs, options, ranges)
-        return solve_stacked([work], [format], factors, arrangement, statics=[static], **settings)[0]
+        return solve_stacked([work], [format], factors, arrangement, statics=[static], **settings)
     if static is not None or not damping_search.serves(work, options.micro_block):
         return None
     return damping_search.solve_dampings(

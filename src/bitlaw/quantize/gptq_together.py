@@ -98,8 +98,8 @@ def _solve(jobs: Sequence[WeightJob], inputs: InputStatistics) -> list[torch.Ten
         **column_settings(options),
     )
     if options.damping_rule == "search":
-        return list(best_of([job.weight for job in jobs], made, inputs.hessian))
-    return [of_one_damping[0] for of_one_damping in made]
+        return list(best_of(made, [job.weight for job in jobs], inputs.hessian))
+    return list(torch.split(made[0], [len(work) for work in works]))
 
 
 def _static(work: torch.Tensor, format: Format, options: GptqOptions) -> torch.Tensor | None:

@@ -48,8 +48,8 @@ def solve_stacked(
     micro_block: int = 1,
     block_size: int = 128,
     by_block: bool = False,
-) -> list[torch.Tensor]:
-    """Return each weight quantized column by column with each factor, [factors, out_i, in].
+) -> torch.Tensor:
+    """Return the weights, one below the other, quantized column by column with each factor, [factors, sum of out_i, in].
 
     weights [out_i, in] float32 read the same input; factors [factors, in, in] are those of different dampings. Layers
     and formats may be mixed, as long as all are `stackable` in this arrangement, of one family, and all are static or none is.
@@ -74,8 +74,7 @@ def solve_stacked(
         micro_block=micro_block,
         by_block=by_block,
     )
-    made = arrangement.stored(done)
-    return [made[:, stack.rows] for stack in stacks]
+    return arrangement.stored(done)
 
 
 @lru_cache(maxsize=256)

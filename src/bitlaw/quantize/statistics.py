@@ -142,22 +142,30 @@ class InputStatistics:
 
         def make() -> torch.Tensor:
             factors = self._sum.new_empty(len(dampings), self.features, self.features)
-            found = 0
-            failure: HessianError | None = None
-            for damping in dampings:
-                try:
-                    factors[found] = self._factorise(damping, order, width, "relative")
-                    found += 1
-                except HessianError as error:
-                    failure = error
-            if not found:
-                raise failure or HessianError("no damping was tried")
-            return factors[:found]
+            sound = []
+            for number, damping in enumerate(dampings):
+                lower, is_sound = self._cholesky(damping, order, width, "relative")
+                sound.append(is_sound)
+                factors[number] = invert_lower(lower).flip(0, 1)
+            found = torch.stack(sound).tolist()  # the host waits once for all
+            if not any(found):
+                raise self._not_definite(dampings[-1])
+            return factors if all(found) else factors[found]
 
         factors: torch.Tensor = self.derived(("inverse_factors", tuple(dampings), order, width), make)
         return factors
 
     def _factorise(self, damping: float, order: str, width: int, rule: str) -> torch.Tensor:
+        lower, is_sound = self._cholesky(damping, order, width, rule)
+        if not is_sound:
+            raise self._not_definite(damping)
+        inverse = invert_lower(lower)
+        del lower
+        factor: torch.Tensor = inverse.flip(0, 1).to(torch.float32).contiguous()
+        return factor
+
+    def _cholesky(self, damping: float, order: str, width: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return L of the damped and reversed H, and whether there is one, [] bool."""
         work = torch.float64 if self._sum.device.type == "cpu" else torch.float32
         hessian = self.hessian.to(work)  # a copy: damped in place, and freed as soon as it has been used
         diagonal = hessian.diagonal()
@@ -170,16 +178,13 @@ class InputStatistics:
             permutation = self.order(order, width).flip(0)
             hessian = hessian[permutation][:, permutation]
         lower, info = torch.linalg.cholesky_ex(hessian)
-        del hessian, diagonal
-        if int(info) != 0 or not torch.isfinite(lower).all():
-            raise HessianError(
-                f"the Hessian of {self.features} inputs from {self.tokens} tokens is not positive definite with "
-                f"damping={damping}: raise damping or calibrate on more tokens"
-            )
-        inverse = invert_lower(lower)
-        del lower
-        factor: torch.Tensor = inverse.flip(0, 1).to(torch.float32).contiguous()
-        return factor
+        return lower, (info == 0) & torch.isfinite(lower).all()
+
+    def _not_definite(self, damping: float) -> HessianError:
+        return HessianError(
+            f"the Hessian of {self.features} inputs from {self.tokens} tokens is not positive definite with "
+            f"damping={damping}: raise damping or calibrate on more tokens"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
