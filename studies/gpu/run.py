@@ -134,10 +134,11 @@ def work(studies: Sequence[Study], paths: Sequence[Path], given: argparse.Namesp
         (folder / name).unlink(missing_ok=True)
     ledger = Ledger(folder)
     ledger.forget_claims()
-    for path in given.done:
-        for line in path.read_text().splitlines():
-            ledger.finish(line)
-    finished = {s.name: finished_models(s, ledger.done()) for s in studies}
+    earlier = {line for path in given.done for line in path.read_text().splitlines()}
+    for line in earlier:
+        ledger.finish(line)
+    # Only models that another machine finished are left out: those of this work folder are part of the plan it was begun with.
+    finished = {s.name: finished_models(s, earlier) for s in studies}
     prepare(studies, folder, finished, None if given.text is None else unpack(given.text, folder / "text"))
     told(f"text is ready; skipped models: {finished}")
     plans = {s.suite: s.train for s in studies if s.train is not None}

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from bitlaw.catalog import ARCHITECTURES, find
-from bitlaw.errors import NonFiniteError
+from bitlaw.errors import BitlawError, NonFiniteError
 from bitlaw.train.corpus import IDS, WORK, Batches, prepare_text
-from bitlaw.train.loop import build_model, loss_function, train_model
+from bitlaw.train.loop import STILL_STEPS, build_model, loss_function, stands_still, train_model
 from bitlaw.train.plan import TrainPlan
 from tests.train.conftest import LLAMA, NEOX, small_plan
 
@@ -164,3 +164,19 @@ def test_bfloat16_autocast_trains_close_to_float32(text_file: Path, tmp_path: Pa
     last = [float(curve(tmp_path / dtype, "neox")[-1]["loss_nats"]) for dtype in ("float32", "bfloat16")]
     assert last[0] == pytest.approx(last[1], abs=0.05)
     assert last[0] != last[1]
+
+
+def test_training_that_stands_still_is_an_error(
+    text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Still:
+        def __init__(self, *given: object, **named: object) -> None: ...
+
+        def __call__(self, batch: torch.Tensor, learning_rate: float) -> torch.Tensor:
+            return torch.tensor(5.6)
+
+    monkeypatch.setattr("bitlaw.train.loop.Stepper", Still)
+    with pytest.raises(BitlawError, match="nothing is trained"):
+        run(small_plan(text_file, tokens=64 * 40), tmp_path)
+    assert not stands_still([5.6] * (STILL_STEPS - 1))
+    assert not stands_still([5.6] * STILL_STEPS + [5.5])

@@ -7,7 +7,7 @@ folder from the state, so a checkpoint is always a point of the path that the st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bitlaw.catalog import find
-from bitlaw.errors import NonFiniteError
+from bitlaw.errors import BitlawError, NonFiniteError
 from bitlaw.train.averaging import WeightSums
 from bitlaw.train.bitnet import make_native
 from bitlaw.train.checkpoints import write_checkpoint, write_losses
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 REPORT_SECONDS = 1.0
+STILL_STEPS = 32
 STATE_SHARE = 0.02  # of the time at most goes into saving state
 
 Report = Callable[[int, float, float], None]
@@ -68,6 +69,10 @@ def train_model(
         pending.clear()
         if losses and not np.isfinite(losses[-1]):
             raise NonFiniteError(f"{model_plan.name}: loss is {losses[-1]} at step {step}. Lower peak_learning_rate.")
+        if stands_still(losses):
+            raise BitlawError(
+                f"{model_plan.name}: the loss is {losses[-1]} at every step up to {step}: nothing is trained."
+            )
 
     def keep(step: int) -> None:
         if not all(bool(p.isfinite().all()) for p in model.parameters()):
@@ -102,6 +107,11 @@ def train_model(
             report(step, losses[-1], (step - reported_step) * plan.step_tokens / max(now - reported_at, 1e-9))
             reported_at, reported_step = now, step
     state.unlink(missing_ok=True)
+
+
+def stands_still(losses: Sequence[float]) -> bool:
+    """Whether the last STILL_STEPS losses are one number to the last bit, which different batches do not give."""
+    return len(losses) >= STILL_STEPS and len(set(losses[-STILL_STEPS:])) == 1
 
 
 def build_model(model_plan: ModelPlan, text: dict[str, Any], device: str) -> PreTrainedModel:

@@ -7,12 +7,14 @@ changes between steps, the batch and the learning rate, is copied into the tenso
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from bitlaw.errors import NonFiniteError
 from bitlaw.train.plan import Optimizer
 
 LossOf = Callable[[torch.Tensor], torch.Tensor]
@@ -54,11 +56,10 @@ class Stepper:
         self._record = record and self._on_gpu
         self._done = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._replayed = False
         self._batch = torch.empty(0)
         self._loss = torch.empty(0)
-        if (
-            self._on_gpu
-        ):  # also after a saved state was loaded, which brings the learning rate as a number or on the CPU
+        if self._on_gpu:  # a saved state may have brought the learning rate as a number, or on the CPU
             for group in optimizer.param_groups:
                 group["lr"] = torch.zeros((), device=self._device)
                 group["capturable"] = True
@@ -73,9 +74,20 @@ class Stepper:
         self._done += 1
         if self._graph is None:
             return self._step(there)
-        self._batch.copy_(there)
+        return self._replay(there)
+
+    def _replay(self, batch: torch.Tensor) -> torch.Tensor:
+        if self._graph is None:
+            raise RuntimeError("no step is recorded")
+        self._batch.copy_(batch)
+        if not self._replayed:
+            self._loss.fill_(math.nan)
         self._graph.replay()
-        return self._loss.clone()
+        loss = self._loss.clone()
+        if not self._replayed and bool(loss.isnan()):
+            raise NonFiniteError(f"A recorded training step gave no loss on {self._device}. Set compile = 'no'.")
+        self._replayed = True
+        return loss
 
     def _set_rate(self, learning_rate: float) -> None:
         for group in self._optimizer.param_groups:
@@ -101,7 +113,8 @@ class Stepper:
         torch.cuda.synchronize(self._device)
         recording: Any = torch.cuda.graph(graph, capture_error_mode="thread_local")
         try:
-            with recording:
+            # What is recorded is the current GPU's work: on another one, the step would run and the graph be empty.
+            with torch.cuda.device(self._device), recording:
                 self._loss = self._step(self._batch)
         except RuntimeError as error:
             warnings.warn(
