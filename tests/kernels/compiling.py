@@ -28,14 +28,14 @@ NEAREST_POINTERS = {
 }
 
 
-def compiled(kernel, pointers: dict[str, str], constants: dict[str, object]) -> None:
+def compiled(kernel, pointers: dict[str, str], constants: dict[str, object], warps: int = 1) -> None:
     """Compile; what is neither a pointer nor a constant is a whole number."""
     rest = {name: "i32" for name in kernel.arg_names if name not in pointers and name not in constants}
     signature = {name: {**pointers, **rest, **dict.fromkeys(constants, "constexpr")}[name] for name in kernel.arg_names}
     made = compile(
         ASTSource(fn=kernel, signature=signature, constexprs=constants),
         target=GPUTarget("cuda", 90, 32),
-        options={"num_warps": 1},
+        options={"num_warps": warps},
     )
     assert made.asm["cubin"]
 
@@ -50,7 +50,10 @@ def main() -> None:
         grid = grids.grid_of(parse_format(name), torch.ones(2, 16))
         width = 16 if name not in ("int4_row", "nf4_row") else 2 * nearest_groups.WIDEST_TILE
         family = nearest_groups.choosing(grid, width)
-        compiled(nearest_groups._groups, NEAREST_POINTERS, nearest_groups.constants(family, 5 * width, width))
+        for choose_only in (False, True) if family.choice != grids.GIVEN else (False,):
+            pointers = NEAREST_POINTERS | ({"out": "*fp32"} if choose_only else {})
+            constants = nearest_groups.constants(family, 5 * width, width, choose_only=choose_only)
+            compiled(nearest_groups._groups, pointers, constants, warps=4)
         print("nearest", name, flush=True)
     print("all")
 

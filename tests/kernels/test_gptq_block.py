@@ -40,7 +40,9 @@ def plain(block, factor, width, cell, variants, given=None):
     return values, errors
 
 
-def problem(columns: int, rows: int, seed: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+def problem(
+    columns: int, rows: int, seed: int, device: str = "cpu", huge: float = 1e36
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a block [columns, rows] and a factor; rows of zeros, of ties, of one outlier, tiny, huge and constant."""
     generator = torch.Generator().manual_seed(seed)
     factor = torch.triu(0.2 * torch.randn(columns, columns, generator=generator) / columns**0.5, diagonal=1)
@@ -50,9 +52,14 @@ def problem(columns: int, rows: int, seed: int, device: str = "cpu") -> tuple[to
     block[:, 1] = torch.arange(columns) * 0.5 - 3.0
     block[columns // 2, 2] = 100.0
     block[:, 3] *= 1e-38
-    block[:, 4] *= 1e36
+    block[:, 4] *= huge
     block[:, 5] = 0.3
     return block.to(device), factor.to(device)
+
+
+def huge_for(name: str) -> float:
+    """A scale of the whole tensor would round all other rows to zero."""
+    return 1.0 if name.startswith("nvfp4") and "single" not in name else 1e36
 
 
 def launched(block, factor, width, cell, variants, given=None):
@@ -113,7 +120,7 @@ INSIDE = [
 @pytest.mark.parametrize("name", INSIDE)
 def test_every_choice_and_rounding(name: str, cell: int, device: str) -> None:
     """Groups of 16, the last one short: a column, half a group and two groups at once."""
-    block, factor = problem(40, 9, seed=len(name), device=device)
+    block, factor = problem(40, 9, len(name), device, huge_for(name))
     variants = bound([name], 9, block)
     got = launched(block, factor, 16, cell, variants)
     want = plain(block, factor, 16, cell, variants)
@@ -125,7 +132,7 @@ def test_every_choice_and_rounding(name: str, cell: int, device: str) -> None:
 @pytest.mark.parametrize("cell", [1, 16])
 @pytest.mark.parametrize("name", ["int3_g8", "mxfp4_e2m1_k8", "nvfp4_k8", "nf4_g8", "kmeans2_g8", "int4_g8_mse"])
 def test_given_parameters(name: str, cell: int, device: str) -> None:
-    block, factor = problem(32, 9, 6, device)
+    block, factor = problem(32, 9, 6, device, huge_for(name))
     variants = bound([name], 9, block)
     given = [grid.parameters(block[:, rows].T.reshape(9, 4, 8)) for grid, rows in variants]
     got, _ = launched(block, factor, 8, cell, variants, given)
@@ -267,7 +274,7 @@ GPU_FORMATS = ["int2_g32", "int3_g128_sym", "int4_g64", "int1.58_g128", "mxint4_
 @pytest.mark.parametrize("cell", [1, 32])
 @pytest.mark.parametrize("name", GPU_FORMATS)
 def test_blocks_of_128_columns_on_a_gpu(name: str, cell: int) -> None:
-    block, factor = problem(128, 24_576, cell, "cuda")
+    block, factor = problem(128, 24_576, cell, "cuda", huge_for(name))
     grid = parse_format(name)
     variants = bound([name], 24_576, block)
     given = None

@@ -42,15 +42,21 @@ def assert_equal(weight: torch.Tensor, name: str) -> None:
     same = (got == want) | (got.isnan() & want.isnan())
     if (
         got.dtype == torch.bfloat16 and not got.is_cuda
-    ):  # the interpreter cuts bits and denormals off where a GPU rounds
+    ):  # where a GPU rounds, the interpreter cuts bits and denormals off
         same |= (got.float() - want.float()).abs() <= 2.0**-7 * want.float().abs() + 2.0**-126
+    if name.startswith("kmeans") and got.is_cuda:  # the two sums of prefixes need not be in one order
+        same |= (got.float() - want.float()).abs() <= 1e-5 * want.float().abs().amax()
     assert same.all(), (weight[~same][:4], got[~same][:4], want[~same][:4])
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_equals_torch(name: str, device: str) -> None:
-    assert_equal(adversarial(12, 128, device), name)
+    weight = adversarial(12, 128, device)
+    assert_equal(weight, name)
+    if parse_format(name).tensor_bits:  # a scale of the whole tensor rounds all but its largest rows to zero
+        assert_equal(weight[[1, 5]], name)
+        assert quantize_groups(weight[[1, 5]], parse_format(name)).unique().numel() > 2
 
 
 @pytest.mark.parametrize("device", DEVICES)
