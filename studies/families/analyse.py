@@ -1,9 +1,9 @@
-"""Records of the families suite -> the tables and figures of docs/predictor.md and docs/frontier.md, and the predictor that ships.
+"""Records of the families suite -> the tables and figures of docs/predictor.md, frontier.md and landscape.md, and the predictor that ships.
 
     python studies/families/analyse.py                             # the dataset `families`; needs bitlaw[predictor]
     python studies/families/analyse.py mine.parquet more.parquet   # one file or several of one's own
 
-Writes: between the marks of both pages; docs/figures/xu2024-*.png; src/bitlaw/data/predictor.json.gz; and into --out the
+Writes: between the marks of the three pages; docs/figures/xu2024-*.png; src/bitlaw/data/predictor.json.gz; and into --out the
 evaluation as JSON and the figures' HTML page. Everything is read from the records; the same records give the same files.
 """
 
@@ -15,8 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+import landscapes
 import tables
+from found import found_said, misses_said
+from splits import WORKERS, alone_part, blind_parts
 
 from bitlaw.datasets import load
 from bitlaw.predictor import (
@@ -33,7 +35,6 @@ from bitlaw.predictor.budget import last_checkpoints
 from bitlaw.predictor.evaluating import SPLITS, impossible_splits
 from bitlaw.predictor.kinds import fit_kind
 from bitlaw.predictor.landscape import ModelRecords
-from bitlaw.predictor.rows import Rows
 from bitlaw.predictor.saved import SHIPPED
 from bitlaw.records import Measurement
 from bitlaw.report.xu2024 import draw
@@ -43,9 +44,7 @@ from bitlaw.store import read_parquet
 
 ROOT = Path(__file__).parent.parent.parent
 BEGIN, END = "<!-- results: studies/families/analyse.py -->", "<!-- end of results -->"
-SMALL = "families-cpu"
-"""The suite that the blind test trains on: all that had been measured when the other suite's records came."""
-SHIPPED_KINDS = ("zero-shot", "after-nearest", "config", "config-no-tokens")
+SHIPPED_KINDS = ("zero-shot", "after-nearest", "zero-shot-mean", "after-nearest-mean", "config", "config-no-tokens")
 
 
 def say(text: str) -> None:
@@ -68,7 +67,9 @@ def predictor_page(
     every = collect(measurements)
     rows = tabulate(every)
     impossible = impossible_splits(rows)
-    judged = predictor_evaluate(rows, kinds=kinds, splits=[s for s in SPLITS if s not in impossible], said=say)
+    judged = predictor_evaluate(
+        rows, kinds=kinds, splits=[s for s in SPLITS if s not in impossible], said=say, workers=WORKERS
+    )
     (out / "evaluation.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
     say("importances")
     found = importances(rows, TARGET)
@@ -85,14 +86,13 @@ def predictor_page(
     )
     left = "".join(f"\n- left out: {n} {why}" for why, n in rows.left_out.items())
     parts = [
-        "## Results",
         conditions + left,
         "Checkpoints:",
         tables.suite_table(every),
-        "\n".join(f"- {line}" for line in tables.claims(judged)),
     ]
-    parts += blind_part(rows, out, kinds)
-    parts += alone_part(rows, out, kinds)
+    blind, scored = blind_parts(rows, out, kinds, say)
+    parts += blind
+    parts += alone_part(rows, out, kinds, say)
     for split, words in tables.SPLITS.items():
         parts += [f"### {words}", impossible.get(split) or tables.scores_table(judged, split)]
     parts += [
@@ -115,45 +115,8 @@ def predictor_page(
         "### What it costs",
         tables.cost_said(models),
     ]
-    return "\n\n".join(parts)
-
-
-def blind_part(rows: Rows, out: Path, kinds: Sequence[str]) -> list[str]:
-    """Return the blind test: trained on the small suite alone, scored on the other; nothing where only one was measured."""
-    small = np.char.startswith(rows.model, f"{SMALL}/")
-    if small.all() or not small.any():
-        return []
-    judged = predictor_evaluate(rows, kinds=kinds, splits=(), own={"blind": [(small, ~small)]}, said=say)
-    (out / "blind.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
-    names = dict.fromkeys(rows.model[~small].tolist())
-    return [
-        "### The blind test",
-        f"Trained on the suite `{SMALL}` alone ({int(small.sum())} rows of {len(set(rows.model[small].tolist()))} networks of 0.2M and 0.4M "
-        f"parameters and 0.8M tokens), scored on the {len(names)} checkpoints of the suite `families` ({int((~small).sum())} rows), of other sizes, "
-        "tokens, text, tokenizer and device. The predictors were written and, as far as they shipped (`zero-shot`, `after-nearest`, `config`, "
-        "`config-no-tokens`), trained without these records; the table was made before anything was trained on them, and no predictor was changed after it.",
-        tables.scores_table(judged, "blind"),
-        "\n".join(tables.best_said(judged, "blind")),
-        "By the width of the formats:",
-        tables.blind_coverage(judged),
-    ]
-
-
-def alone_part(rows: Rows, out: Path, kinds: Sequence[str]) -> list[str]:
-    """Return the families left out within the suite that is not the small one: one text, one device."""
-    large = ~np.char.startswith(rows.model, f"{SMALL}/")
-    families = np.unique(rows.family[large])
-    if large.all() or len(families) < 3:
-        return []
-    split = [(large & (rows.family != f), large & (rows.family == f)) for f in families]
-    judged = predictor_evaluate(rows, kinds=kinds, splits=(), own={tables.ALONE: split}, said=say)
-    (out / "alone.json").write_text(json.dumps(judged.to_dict(), indent=1), encoding="utf-8")
-    return [
-        f"### Each of {len(families)} families left out, within the suite `families` alone",
-        f"{int(large.sum())} rows of {len(set(rows.model[large].tolist()))} checkpoints on one text; BLOOM has two checkpoints of one network.",
-        tables.scores_table(judged, tables.ALONE),
-        "\n".join(tables.best_said(judged, tables.ALONE)),
-    ]
+    first = ["## What was found", found_said(judged, scored), "### Where the misses are", misses_said(judged)]
+    return "\n\n".join([*first, "## Results", *parts])
 
 
 def figures_part(source: Sequence[Measurement], out: Path) -> str:
@@ -166,7 +129,7 @@ def figures_part(source: Sequence[Measurement], out: Path) -> str:
     missing = [f"Figure {name} is missing: {why}." for name, why in drawn.absent.items()]
     head = (
         "## The paper's figures from these measurements\n\n`bitlaw reproduce xu2024` draws them. Losses share an axis only where they are of one text: all but "
-        "figures 1R, 3R, 10 and 11, which are of one network (OPT of the CPU suite), show the suite with more networks."
+        "figures 1R, 3R, 10 and 11, where no network of that suite has what they need, show the suite with more networks."
     )
     return "\n\n".join([head, *shown, *missing])
 
@@ -223,7 +186,8 @@ def main() -> None:
     say("figures")
     put(ROOT / "docs" / "predictor.md", results + "\n\n" + figures_part(measurements, out))
     put(ROOT / "docs" / "frontier.md", frontier_page(measurements))
-    say("docs/predictor.md and docs/frontier.md written")
+    put(ROOT / "docs" / "landscape.md", landscapes.landscape_page(models))
+    say("docs/predictor.md, docs/frontier.md and docs/landscape.md written")
 
 
 if __name__ == "__main__":

@@ -213,12 +213,21 @@ def best_said(judged: Evaluation, split: str) -> list[str]:
     return said
 
 
-def blind_coverage(judged: Evaluation, kinds: Sequence[str] = ("zero-shot", "after-nearest", "landscape")) -> str:
-    """Return R2, signed error and coverage of the blind test within each width: bits a row."""
+def coverage_by_width(
+    judged: Evaluation, split: str, kinds: Sequence[str] = ("zero-shot", "after-nearest", "landscape")
+) -> str:
+    """Return signed error and coverage of a split within each width: bits a row."""
     rows = []
     for kind in kinds:
-        one = next(r for r in judged.results if (r.split, r.kind, r.target) == ("blind", kind, "gptq_qid"))
-        if one.rows is None or one.measured is None or one.predicted is None or one.low is None or one.high is None:
+        one = next((r for r in judged.results if (r.split, r.kind, r.target) == (split, kind, "gptq_qid")), None)
+        if (
+            one is None
+            or one.rows is None
+            or one.measured is None
+            or one.predicted is None
+            or one.low is None
+            or one.high is None
+        ):
             continue
         bits = judged.table["bits"][one.rows]
         hit = (one.measured >= one.low) & (one.measured <= one.high)

@@ -8,7 +8,7 @@ import pytest
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.predictor import KINDS, Rows, collect, tabulate
 from bitlaw.predictor.isotonic import isotonic
-from bitlaw.predictor.kinds import fit_kind, predict_kind
+from bitlaw.predictor.kinds import MEANS, fit_kind, predict_kind
 from bitlaw.predictor.metrics import r2, rank_correlation, scores
 from bitlaw.predictor.shift import effective_db
 from tests.predictor.simulated_families import effective_db as planted_db
@@ -19,6 +19,7 @@ LEAST = {
     "no-change": -2.0, "format-mean": 0.5, "isotonic": 0.5, "landscape": -3.0, "scaling-law": 0.4, "boosting": 0.97,
     "forest": 0.97, "forest-training": 0.97, "config-no-tokens": 0.7, "config": 0.7, "zero-shot": 0.99,
     "zero-shot-training": 0.99, "after-nearest": 0.99, "after-nearest-training": 0.99, "share": 0.97, "blend": 0.98,
+    "zero-shot-mean": 0.9, "after-nearest-mean": 0.95,
 }  # fmt: skip
 
 
@@ -116,3 +117,14 @@ def test_config_stays_below_what_was_reached_however_far_it_is_asked(name: str, 
         for far in (1e3, 1e6)
     ]
     np.testing.assert_array_equal(*furthest)  # beyond the reach nothing changes any more
+
+
+def test_a_mean_is_that_of_its_members_and_says_what_it_lacks(rows: Rows) -> None:
+    state = fit_kind("after-nearest-mean", rows, "gptq_qid")
+    alone = [
+        predict_kind(name, fit_kind(name, rows, "gptq_qid"), rows, "gptq_qid") for name in MEANS["after-nearest-mean"]
+    ]
+    np.testing.assert_allclose(predict_kind("after-nearest-mean", state, rows, "gptq_qid"), np.mean(alone, axis=0))
+    unknown = replace(rows, columns={**rows.columns, "layer_size": np.full(len(rows), np.nan)})
+    with pytest.raises(InputError, match="of after-nearest-mean says nothing of families/"):
+        predict_kind("after-nearest-mean", state, unknown, "gptq_qid")

@@ -15,7 +15,7 @@ out too: the interval for a format nobody trained on, wider by 1.25 at least.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ WIDEN = 1.25  # the least an interval widens for a kind of format nobody trained
 PER_RANGE = (0.5, 1.0, 2.0, 4.0)  # how much wider an interval is one width of the training range outside it
 OUTSIDE = 0.05  # widths; nearer counts as inside
 CHOSEN_AT = 0.9  # the level at which PER_RANGE is chosen
+Fitter = Callable[..., dict[str, Any]]
+"""What fits a kind to rows: `fit_kind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +97,18 @@ def quantile(sizes: tuple[float, ...], level: float) -> float:
 
 
 def calibrate(
-    name: str, rows: Rows, target: str, *, seed: int = 0, unseen: bool = True, like: Mapping[str, Any] | None = None
+    name: str,
+    rows: Rows,
+    target: str,
+    *,
+    seed: int = 0,
+    unseen: bool = True,
+    like: Mapping[str, Any] | None = None,
+    fitted: Fitter = fit_kind,
 ) -> Conformal:
     """Return intervals for a predictor, from refitting it without each family (and without each element type as well).
 
-    like: the predictor's state, whose choices of inputs the refits take.
+    like: the predictor's state, whose choices of inputs the refits take. fitted: `fit_kind`, or what remembers its results.
     Raises InputError with fewer than two families.
     """
     families = np.unique(rows.family)
@@ -108,7 +117,7 @@ def calibrate(
             f"Intervals come from families left out in turn; these {len(rows)} rows are of one family ({families[0]}). Add "
             "models of a second family."
         )
-    predicted, far = _left_out(name, rows, target, seed, like)
+    predicted, far = _left_out(name, rows, target, seed, like, fitted)
     loss = rows.target(target) + rows.reference(target)
     residual = np.abs(loss - predicted)
     degradation = predicted - rows["baseline_loss"]
@@ -150,13 +159,15 @@ def _per_range(sizes: Array, far: Array) -> float:
     return min(enough, default=PER_RANGE[-1])
 
 
-def _left_out(name: str, rows: Rows, target: str, seed: int, like: Mapping[str, Any] | None) -> tuple[Array, Array]:
+def _left_out(
+    name: str, rows: Rows, target: str, seed: int, like: Mapping[str, Any] | None, fitted: Fitter
+) -> tuple[Array, Array]:
     """Return the loss that was predicted of each row when its family was left out, and how far it lay outside the others, [n]."""
     predicted, far = np.full(len(rows), np.nan), np.zeros(len(rows))
     values = range_values(rows, name)
     for family in np.unique(rows.family):
         held = rows.family == family
-        state = fit_kind(name, rows.take(~held), target, seed=seed, like=like)
+        state = fitted(name, rows.take(~held), target, seed=seed, like=like)
         predicted[held] = predict_kind(name, state, rows.take(held), target)
         others = ranges_of({key: value[~held] for key, value in values.items()})
         far[held] = distance(others, {key: value[held] for key, value in values.items()})

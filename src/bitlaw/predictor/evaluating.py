@@ -10,9 +10,12 @@ Intervals are calibrated inside the training part (conformal.py), so coverage is
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 from bitlaw.errors import InputError, UnknownName
 from bitlaw.predictor.conformal import calibrate
 from bitlaw.predictor.curve import Array
-from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of, predict_kind
+from bitlaw.predictor.kinds import KINDS, State, fit_kind, kind_of, predict_kind
 from bitlaw.predictor.metrics import Scores, ceiling, scores
 from bitlaw.predictor.ranges import distance, range_values, ranges_of
 from bitlaw.predictor.rows import TARGETS, Rows
@@ -158,13 +161,14 @@ def predictor_evaluate(
     level: float = 0.9,
     seed: int = 0,
     said: Callable[[str], None] | None = None,
+    workers: int = 1,
 ) -> Evaluation:
     """Return scores of kinds on splits. source: a store, a .parquet export, measurements, or their feature table.
 
     own: further splits by name, each pairs of (training rows, held-out rows), masks [n] over the feature table.
 
     A kind that cannot be fitted (unknown training tokens, no scikit-learn) has its reason in place of scores. said: told
-    each split and kind as it begins. Raises InputError for fewer than three families: one is left out, and of those that
+    each split and kind as it is done. workers: processes that share the kinds. Raises InputError for fewer than three families: one is left out, and of those that
     remain one more for the intervals.
     """
     rows = source if isinstance(source, Rows) else rows_of(source)
@@ -176,13 +180,13 @@ def predictor_evaluate(
         raise InputError(
             f"An evaluation leaves a family out and calibrates on two or more; here are {len(families)} ({', '.join(families)}). Add families."
         )
-    results: list[Result] = []
     parted = {split: list(_parts(rows, split)) for split in splits} | {k: list(v) for k, v in (own or {}).items()}
-    for split, parts in parted.items():
-        for name in kinds:
-            if said:
-                said(f"{split}: {name}")
-            results += _judged(rows, split, parts, name, targets, level, seed)
+    jobs = [(rows, split, parts, name, targets, level, seed) for split, parts in parted.items() for name in kinds]
+    results: list[Result] = []
+    for (_, split, _, name, *_), found in zip(jobs, _each(jobs, workers)):
+        if said:
+            said(f"{split}: {name}")
+        results += found
     return Evaluation(
         results=tuple(results),
         level=level,
@@ -193,6 +197,16 @@ def predictor_evaluate(
         digest=rows.digest,
         table=rows,
     )
+
+
+def _each(jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[list[Result]]:
+    """Yield the results of each job in order; `workers` processes take them in turn."""
+    if workers < 2:
+        yield from (_judged(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for future in [pool.submit(_judged, *job) for job in jobs]:
+            yield future.result()
 
 
 SPLITS = ("leave-family", "leave-largest", "paper")
@@ -258,16 +272,37 @@ def _judged(
     return found
 
 
+def _choices(state: Mapping[str, Any]) -> list[Any]:
+    """Return what a state, or those it is made of, chose to read."""
+    inner = [_choices(value) for value in state.values() if isinstance(value, Mapping)]
+    return [state.get("further"), *inner]
+
+
+class _Remembered:
+    """`fit_kind` for one kind and target that fits no rows twice: with families i and j left out, whichever was first."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[bytes, str], dict[str, Any]] = {}
+
+    def __call__(self, name: str, rows: Rows, target: str, *, seed: int, like: State | None) -> dict[str, Any]:
+        which = hashlib.sha256(rows.model.tobytes() + rows.format.tobytes()).digest()
+        further = str(_choices(like or {}))
+        if (which, further) not in self._found:
+            self._found[which, further] = fit_kind(name, rows, target, seed=seed, like=like)
+        return self._found[which, further]
+
+
 def _predicted(
     rows: Rows, parts: Sequence[Part], name: str, target: str, level: float, seed: int
 ) -> tuple[Array, Array]:
     """Return the predicted loss of each held-out row and half its interval, [n]; NaN where a row was never held out."""
     loss, half = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    fitted = _Remembered()
     for train, held in parts:
         seen, new = rows.take(train), rows.take(held)
         state = fit_kind(name, seen, target, seed=seed)
         loss[held] = predict_kind(name, state, new, target)
-        intervals = calibrate(name, seen, target, seed=seed, unseen=False, like=state)
+        intervals = calibrate(name, seen, target, seed=seed, unseen=False, like=state, fitted=fitted)
         far = distance(ranges_of(range_values(seen, name)), range_values(new, name))
         half[held] = intervals.half_width(loss[held] - new["baseline_loss"], level, distance=far)
     return loss, half

@@ -5,7 +5,8 @@
     for row in forecast.rows: print(row.format, row.method, row.loss, row.low, row.high, row.outside)
 
 What was measured decides which predictor answers: probes alone, `zero-shot`; probes and nearest points, `after-nearest` for
-GPTQ; neither, `config` (training tokens known) or `config-no-tokens`.
+GPTQ (both as means with others, `-mean`, where training tokens and learning rates are known); neither, `config` (training tokens
+known) or `config-no-tokens`.
 """
 
 from __future__ import annotations
@@ -140,14 +141,16 @@ def choose(
 ) -> dict[str, str]:
     """Return format -> the kind of predictor that answers. Raises InputError when none can."""
     target = target_of(method)
-    tokens = bool(model.checkpoint.tokens)
+    checkpoint = model.checkpoint
+    tokens = bool(checkpoint.tokens)
+    rates = tokens and None not in (checkpoint.learning_rate, checkpoint.peak_learning_rate)
     chosen = {}
     for name in names:
         wanted = []
         if curve is not None:
             if method == "gptq" and ("nearest", name) in model.points:
-                wanted.append("after-nearest")
-            wanted.append("zero-shot")
+                wanted += ["after-nearest-mean"] * rates + ["after-nearest"]
+            wanted += ["zero-shot-mean"] * rates + ["zero-shot"]
         wanted += ["config"] * tokens + ["config-no-tokens"]
         kinds = [one for one in wanted if trained.has(one, target)]
         if not kinds:

@@ -80,6 +80,31 @@ def _config(*, training: bool) -> dict[str, Any]:
     }
 
 
+MEANS: Mapping[str, tuple[str, ...]] = {
+    "zero-shot-mean": ("zero-shot", "zero-shot-training", "config", "scaling-law", "landscape"),
+    "after-nearest-mean": ("after-nearest", "after-nearest-training", "scaling-law"),
+}
+"""Kinds that are means of others, each member as much as the next: weights learned from a handful of families were no better."""
+
+
+def _mean(name: str, reads: str, targets: tuple[str, ...]) -> dict[str, Any]:
+    members = MEANS[name]
+
+    def fitted(rows: Rows, target: str, seed: int, like: State | None) -> dict[str, Any]:
+        chosen = like["members"] if like else {}
+        return {"members": {one: KINDS[one].fit(rows, target, seed, chosen.get(one)) for one in members}}
+
+    def predicted(state: State, rows: Rows, target: str) -> Array:
+        losses = np.stack([KINDS[one].predict(state["members"][one], rows, target) for one in members])
+        if unknown := sorted(set(rows.model[~np.isfinite(losses).all(axis=0)].tolist())):
+            raise InputError(
+                f"A member of {name} says nothing of {', '.join(unknown[:4])}: size, tokens or learning rate are unknown. Use {members[0]!r}."
+            )
+        return np.asarray(losses.mean(axis=0), dtype=float)
+
+    return {"fit": fitted, "predict": predicted, "reads": reads, "targets": targets}
+
+
 def _baseline(
     fit: Callable[[Rows, str], dict[str, Any]], predict: Callable[[State, Rows, str], Array]
 ) -> dict[str, Any]:
@@ -137,6 +162,14 @@ KINDS: Mapping[str, Kind] = {
     "zero-shot-training": Kind(
         summary="zero-shot, its shift reading tokens and learning-rate state too",
         **_shift(after_nearest=False, training=True),
+    ),
+    "zero-shot-mean": Kind(
+        summary=f"the mean of {', '.join(MEANS['zero-shot-mean'])}",
+        **_mean("zero-shot-mean", f"{LANDSCAPE}, training tokens", ALL),
+    ),
+    "after-nearest-mean": Kind(
+        summary=f"the mean of {', '.join(MEANS['after-nearest-mean'])}",
+        **_mean("after-nearest-mean", f"{LANDSCAPE}, {NEAREST}, training tokens", AFTER_NEAREST),
     ),
     "after-nearest": Kind(
         summary="landscape curve at the nearest loss's effective SNR plus a learned gain in dB",

@@ -37,7 +37,7 @@ def range_values(rows: Rows, kind: str) -> dict[str, Array]:
     """Return the values whose range a kind of predictor checks, name -> [n]."""
     reads = KINDS[kind].reads
     values = {name: rows[name] for name in ALWAYS}
-    if "config" in reads or kind.endswith("-training"):
+    if "config" in reads or "tokens" in reads or kind.endswith("-training"):
         values |= {"tokens_per_parameter": rows["tokens"] / rows["parameters"], "lr_state": rows["lr_state"]}
         if kind == "config-no-tokens":
             values = {name: rows[name] for name in ALWAYS}

@@ -10,7 +10,7 @@ import numpy as np
 
 from bitlaw.errors import InputError
 from bitlaw.predictor.conformal import calibrate
-from bitlaw.predictor.kinds import KINDS, fit_kind, kind_of
+from bitlaw.predictor.kinds import KINDS, MEANS, fit_kind, kind_of
 from bitlaw.predictor.landscape import collect
 from bitlaw.predictor.ranges import range_values, ranges_of
 from bitlaw.predictor.rows import Rows, tabulate
@@ -18,7 +18,9 @@ from bitlaw.predictor.saved import Predictors, Trained
 from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store, read_parquet
 
-DEFAULT_KINDS = ("zero-shot", "after-nearest", "config", "config-no-tokens", "forest")
+DEFAULT_KINDS = (
+    "zero-shot", "after-nearest", "zero-shot-mean", "after-nearest-mean", "config", "config-no-tokens", "forest",
+)  # fmt: skip
 Source = Store | str | os.PathLike[str] | Iterable[Measurement]
 
 
@@ -53,7 +55,10 @@ def predictor_train(
     measurements, where = measurements_of(source)
     rows = tabulate(collect(measurements))
     models = []
+    known = all(np.isfinite(rows[column]).all() for column in ("tokens", "learning_rate", "peak_learning_rate"))
     for name in kinds:
+        if name in MEANS and kinds is DEFAULT_KINDS and not known:
+            continue  # nobody asked for what reads them
         for target in KINDS[name].trained_for if targets is None else targets:
             if target in KINDS[name].targets:
                 models.append(train_one(name, rows, target, seed=seed))

@@ -218,7 +218,7 @@ def integers_against_mx(models: Sequence[ModelRecords]) -> Sheet:
     return Sheet(
         name="10",
         title="Noise of integers and of microscaling",
-        caption=finer_said(chosen),
+        caption=finer_said(models),
         rows=(tuple(panels),),
         palette="size",
         order=tuple(f"size {rank + 1}" for rank in range(len(chosen))),
@@ -251,8 +251,9 @@ def finer_said(models: Sequence[ModelRecords]) -> str:
     if not found:
         return "Only one group size was measured."
     up = sum(gain > 0 for *_, gain in found)
+    networks = len({name for name, *_ in found})
     return (
-        f"A finer group raised SQNR in {up} of {len(found)} refinements (mean {np.mean([g for *_, g in found]):+.2f} dB, least "
+        f"A finer group raised SQNR in {up} of {len(found)} refinements in {networks} {'network' if networks == 1 else 'networks'} (mean {np.mean([g for *_, g in found]):+.2f} dB, least "
         f"{min(g for *_, g in found):+.2f} dB)."
     )
 

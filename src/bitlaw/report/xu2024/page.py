@@ -40,8 +40,13 @@ FIGURES: Mapping[str, Callable[[Sequence[ModelRecords]], Sheet]] = {
     "13": costs.seconds_by_size,
 }
 """The paper's figures by number -> models to sheet; L and R are its left and right halves."""
-OF_ONE = ("1R", "3R", "10", "11")
-"""Figures of one network, or of SQNR alone: they are made from networks on any text; the others from those on one text."""
+OF_ONE: Mapping[str, Callable[[ModelRecords], bool]] = {
+    "1R": lambda m: bool(m.points) and landscapes.taylor_terms(m) is not None,
+    "3R": lambda m: any(len(points) > 2 for points in m.along.values()),
+    "10": lambda m: bool(formats.integer_names([m])),
+    "11": lambda m: bool(formats.integer_names([m])),
+}
+"""Figures of one network, or of SQNR alone -> what a network needs for them. Where none of those on the one text has it, those on any text are taken."""
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1f2933;max-width:1180px;margin:2rem auto;padding:0 1rem}
 figure{margin:0 0 2.6rem}img{max-width:100%;height:auto}figcaption{color:#52606d}h2{margin:.2rem 0}.absent{color:#b4441d}"""
@@ -99,12 +104,13 @@ def draw(
 def sheets_of(
     models: Sequence[ModelRecords], names: Sequence[str], every: Sequence[ModelRecords] = ()
 ) -> tuple[dict[str, Sheet], dict[str, str]]:
-    """Return the sheets that can be made, and why the others cannot. every: networks on all texts, for figures OF_ONE."""
+    """Return the sheets that can be made, and why the others cannot. every: networks on all texts, for figures OF_ONE that those of one text cannot make."""
     sheets: dict[str, Sheet] = {}
     absent: dict[str, str] = {}
     for name in names:
+        elsewhere = name in OF_ONE and not any(map(OF_ONE[name], models))
         try:
-            sheets[name] = FIGURES[name]((every or models) if name in OF_ONE else models)
+            sheets[name] = FIGURES[name]((every or models) if elsewhere else models)
         except InputError as error:
             absent[name] = str(error)
     return sheets, absent
