@@ -6,6 +6,7 @@ claim's side, `does not hold` when it is on the other, else `cannot be told`.
     saying.py      claims and verdicts        pairing.py    pairs of measurements, ratios of QiD
     laws_held.py   the first paper's laws     studied.py    the sections of the other studies
     decay.py, seeding.py, ablating.py         their numbers and figures
+    machines.py    CPU against GPU            landscapes_held.py   the second paper's claims
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import seeding  # noqa: E402
+from landscapes_held import of_families  # noqa: E402
 from laws_held import first_paper  # noqa: E402
+from machines import found as answered_twice  # noqa: E402
+from machines import of_machines  # noqa: E402
 from saying import Part  # noqa: E402
 from studied import of_ablations, of_decay, of_native, of_seeds  # noqa: E402
 
@@ -28,7 +32,7 @@ from bitlaw.datasets import load, names  # noqa: E402
 
 def parts() -> tuple[list[Part], list[str]]:
     """Return the parts that the shipped datasets allow, and the names of datasets that are not there."""
-    wanted = ("mini-pythia", "lr-state", "mini-pythia-2", "native", "ablations")
+    wanted = ("mini-pythia", "lr-state", "mini-pythia-2", "native", "ablations", "families")
     there = {name: load(name) for name in wanted if name in names()}
     part, alphas = first_paper(there["mini-pythia"])
     made = [part]
@@ -41,6 +45,11 @@ def parts() -> tuple[list[Part], list[str]]:
         made.append(of_native(there["native"], float("nan") if seeds is None else seeds.loss_spread))
     if "ablations" in there:
         made.append(of_ablations(there["ablations"], there.get("lr-state", [])))
+    if "families" in there:
+        made.append(of_families(there["families"]))
+    twice = answered_twice(HERE.parent, there)
+    if twice:
+        made.append(of_machines(twice))
     return made, [name for name in wanted if name not in there]
 
 

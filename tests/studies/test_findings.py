@@ -14,10 +14,23 @@ import pytest
 
 from bitlaw.records import Checkpoint, Measurement, TextSet, Variant
 from bitlaw.train import read_train_plan
+from tests.predictor.simulated_families import simulate as simulated_families
 from tests.report.simulated_suite import measurement
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("pairing", "decay", "seeding", "ablating", "saying", "laws_held", "studied", "make")
+MODULES = (
+    "pairing",
+    "decay",
+    "seeding",
+    "ablating",
+    "saying",
+    "laws_held",
+    "landscapes_held",
+    "machines",
+    "studied",
+    "make",
+    "devices",
+)
 PLAIN = {"upstream": "quantized", "scales": "dynamic", "order": "none", "within_block": "parallel", "damping": 0.01}
 PAPERS = PLAIN | {"damping": 0.1, "within_block": "sequential"}
 WIDTHS = (2, 3, 4)
@@ -285,3 +298,36 @@ def test_ablations_are_judged_by_their_intervals() -> None:
 
     assert verdicts(0.0, 0.7, 1.05) == ["holds", "holds", "holds"]
     assert verdicts(0.4, 1.2, 1.5) == ["does not hold", "does not hold", "does not hold"]
+
+
+def test_the_planted_landscapes_are_judged_as_they_were_planted() -> None:
+    held = module("landscapes_held")
+    rows = simulated_families(("opt", "gpt2", "bloom"))
+    claims = {c.claim.split(" (")[0]: c for c in held.of_families(rows).claims}
+    assert [c.verdict for c in claims.values()] == [
+        "does not hold",  # SQNR is planted with a standard deviation of 0.25 dB: 12 networks span more than 1 dB somewhere
+        "holds",
+        "holds",
+        "cannot be told",  # no integers with a float scale
+        "holds",  # the knee falls by 0.9 dB when the size grows e-fold
+        "holds",
+    ]
+    norm = claims["the norm of the weights grows like the square root of their number"]
+    assert "+0.50 (+0.50 to +0.50)" in norm.evidence
+    knee = claims["larger networks of a family are flatter"]
+    assert float(knee.evidence.split(": ")[1].split(" ")[0]) == pytest.approx(-0.9 * np.log(2), abs=0.1)
+    assert held.interval([1.0, 3.0])[0] == 2.0
+    assert not np.isfinite(held.interval([1.0])[1])
+
+
+def test_a_cpu_that_answers_otherwise_is_told() -> None:
+    machines, saying = module("machines"), module("saying")
+    rows = [m for m in of_plan("native", lambda c, bits: 0.1) if not m.asked.variant.is_baseline]
+    noisy = [
+        replace(m, seen=replace(m.seen, difference_squared=(m.seen.difference_squared or 0.0) * 1.2)) for m in rows
+    ]
+    same = machines.of_machines(machines.paired(noisy, noisy))
+    assert same.claims[0].verdict == saying.HOLDS
+    assert f"{len(rows)} of {len(rows)} rows" in same.claims[0].evidence
+    other = [replace(m, seen=replace(m.seen, nats=(m.seen.nats or 0.0) + 80.0)) for m in noisy]
+    assert machines.of_machines(machines.paired(other, noisy)).claims[0].verdict == saying.FAILS

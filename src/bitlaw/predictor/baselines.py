@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bitlaw.errors import InputError
+from bitlaw.predictor.config_only import highest_loss
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.isotonic import isotonic
 from bitlaw.predictor.rows import Rows
@@ -65,7 +66,10 @@ def predict_landscape(state: Mapping[str, Any], rows: Rows, target: str) -> Arra
 
 
 def fit_law(rows: Rows, target: str) -> dict[str, Any]:
-    """Return our scaling law of QiD (bitlaw-growth) fitted to the method's rows, its ceiling freed."""
+    """Return our scaling law of QiD (bitlaw-growth) fitted to the method's rows.
+
+    Its ceiling is the highest loss that a training model reached, as for `config`: fitted, it may lie below another model's own loss.
+    """
     from bitlaw.fit import Table
     from bitlaw.fit.fitting import solved  # without intervals, which are not asked for: they cost more than the fit
 
@@ -77,7 +81,7 @@ def fit_law(rows: Rows, target: str) -> dict[str, Any]:
     if not known.any():
         raise InputError("The scaling law reads training tokens and learning rate, which are unknown for every row.")
     table = Table(columns={**{name: column[known] for name, column in columns.items()}, "model": rows.model[known]})
-    found = solved(LAW, table, free=("lnV",), starts=3)
+    found = solved(LAW, table, fixed={"lnV": highest_loss(rows)}, starts=3)
     values = found.problem.values(found.solution.point)
     return {"law": LAW, "values": {name: float(values[name]) for name in found.law.names}}
 
