@@ -304,14 +304,17 @@ def test_the_planted_landscapes_are_judged_as_they_were_planted() -> None:
     held = module("landscapes_held")
     rows = simulated_families(("opt", "gpt2", "bloom"))
     claims = {c.claim.split(" (")[0]: c for c in held.of_families(rows).claims}
-    assert [c.verdict for c in claims.values()] == [
-        "does not hold",  # SQNR is planted with a standard deviation of 0.25 dB: 12 networks span more than 1 dB somewhere
-        "holds",
-        "holds",
-        "cannot be told",  # no integers with a float scale
-        "holds",  # the knee falls by 0.9 dB when the size grows e-fold
-        "holds",
-    ]
+    assert (
+        [c.verdict for c in claims.values()]
+        == [
+            "does not hold",  # SQNR is planted with a standard deviation of 0.25 dB: 12 networks span more than 1 dB somewhere
+            "holds",
+            "holds",
+            "cannot be told",  # no integers with a float scale
+            "holds",  # the knee falls by 0.9 dB when the size grows e-fold
+            "holds",
+        ]
+    )
     norm = claims["the norm of the weights grows like the square root of their number"]
     assert "+0.50 (+0.50 to +0.50)" in norm.evidence
     knee = claims["larger networks of a family are flatter"]
