@@ -58,7 +58,12 @@ def test_the_kernels_run_where_their_tensors_are(device: str) -> None:
     if torch.device(device).index >= torch.cuda.device_count():
         pytest.skip("needs two GPUs")
     evaluation, calibration = windows(32, 24, seed=1), windows(40, 24, seed=2)
-    variants = [Variant(), make_variant("gptq", "int4_g16", {"upstream": "full_precision"})]
+    variants = [
+        Variant(),
+        make_variant("nearest", "mxint3_k16"),
+        make_variant("nearest", "nf4_g32"),
+        make_variant("gptq", "int4_g16", {"upstream": "full_precision"}),
+    ]
     here = sweep(FAMILIES["llama"]().cuda(), variants, evaluation, calibration)
     there = sweep(FAMILIES["llama"]().to(device), variants, evaluation, calibration)
     for a, b in zip(here, there, strict=True):

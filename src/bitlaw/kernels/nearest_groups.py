@@ -182,18 +182,19 @@ def _launch(
     described = grids.row_grids([grid], [1], weight.device)
     per_row = triton.cdiv(columns, width)
     compiled = constants(family, columns, width, choose_only=choose_only)
-    _groups[(triton.cdiv(rows * per_row, compiled["GROUPS"]),)](
-        weight,
-        out,
-        described.facts if given is None else given,
-        described.facts,
-        described.table,
-        grids.on_device((*COARSE, *FINE), torch.float32, weight.device),
-        columns,
-        per_row,
-        rows * per_row,
-        weight.stride(0),
-        out.stride(0),
-        **compiled,
-        enable_fp_fusion=False,  # errors that a search compares are those of the rounded values
-    )
+    with torch.cuda.device_of(weight):  # Triton launches on the current GPU, whatever the tensors' is
+        _groups[(triton.cdiv(rows * per_row, compiled["GROUPS"]),)](
+            weight,
+            out,
+            described.facts if given is None else given,
+            described.facts,
+            described.table,
+            grids.on_device((*COARSE, *FINE), torch.float32, weight.device),
+            columns,
+            per_row,
+            rows * per_row,
+            weight.stride(0),
+            out.stride(0),
+            **compiled,
+            enable_fp_fusion=False,  # errors that a search compares are those of the rounded values
+        )
