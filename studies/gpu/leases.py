@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from bitlaw.records import Measurement
 
 LOSSES, SUITE, CHANGES = "train-loss.csv", "suite.json", "weight-changes.csv"
+LEAST_POINTS = 8  # of a loss curve, to tell whether it moves
 KEPT = (LOSSES, SUITE, CHANGES)
 Model = tuple[str, str]
 
@@ -41,6 +42,37 @@ def usable(rows: Iterable[Measurement]) -> list[Measurement]:
 
 def _place(m: Measurement) -> tuple[str, str]:
     return m.asked.checkpoint.commit, m.asked.evaluation.token_hash
+
+
+def untrained(losses: str) -> set[str]:
+    """Return the models of a loss curve's CSV whose loss is one number in the last half: nothing moved their weights.
+
+    So it was for the models that trained on other than the first GPU they saw, on 2026-11-27 (docs/studies.md).
+    """
+    curves: dict[str, list[str]] = {}
+    for row in csv.DictReader(losses.splitlines()):
+        curves.setdefault(row["model"], []).append(row["loss_nats"])
+    return {
+        m for m, points in curves.items() if len(points) >= LEAST_POINTS and len(set(points[len(points) // 2 :])) == 1
+    }
+
+
+def without(lease: Lease, models: Collection[str]) -> Lease:
+    """Return a lease without the measurements and lines of models, and of their weight averages."""
+
+    def kept(model: str) -> bool:
+        return model.split("+")[0] not in models
+
+    files = dict(lease.files)
+    for name in {LOSSES, CHANGES} & files.keys():
+        first, *lines = files[name].splitlines()
+        place = first.split(",").index("model")
+        files[name] = "".join(f"{line}\n" for line in [first, *(x for x in lines if kept(x.split(",")[place]))])
+    if SUITE in files:
+        suite = json.loads(files[SUITE])
+        suite["checkpoints"] = [c for c in suite["checkpoints"] if kept(c["model"])]
+        files[SUITE] = json.dumps(suite, indent=1) + "\n"
+    return Lease(rows=[m for m in lease.rows if kept(m.asked.checkpoint.model)], files=files)
 
 
 def merged(leases: Iterable[Lease]) -> tuple[list[Measurement], dict[Model, int]]:

@@ -1,7 +1,7 @@
 """What a run brought back -> the datasets and the files of each study: `python studies/gpu/unpack.py FOLDER [--into REPOSITORY]`.
 
 FOLDER holds STUDY.tar.gz, or folders of them (one a lease, in the order of their names); what ships already counts as an earlier lease.
-Of a model that was trained twice the training with more measurements is kept (leases.py). What failed, and what has no 16-bit model beside it, is
+Of a model that was trained twice the training with more measurements is kept (leases.py). What failed, models whose loss never moved, and what has no 16-bit model beside it, is
 told and left out. Rows that only `ablations` asks of the checkpoints of lr-state become the dataset `ablations`. Then
 studies/gpu/cards.py writes the cards.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from leases import CHANGES, SUITE, Lease, merged, merged_files, read_files, usable  # noqa: E402
+from leases import CHANGES, LOSSES, SUITE, Lease, merged, merged_files, read_files, untrained, usable, without  # noqa: E402
 from work import read_study  # noqa: E402
 
 from bitlaw.datasets import pack  # noqa: E402
@@ -29,7 +29,7 @@ from bitlaw.records import Measurement  # noqa: E402
 from bitlaw.store import read_parquet  # noqa: E402
 
 ABLATIONS, OF = "ablations", "lr-state"
-DATASET_OF = {"families-gpu": "families", "families-cpu": "families"}
+DATASET_OF = {"families-gpu": "families", "families-cpu": "families", "lr-state-cpu": "lr-state"}
 """Suites that belong to a study, and a dataset, of another name."""
 SHIPPED_CHANGES = ("mini-pythia-2", "families")
 """Studies whose weight changes ship, for Figure 12 of the first paper."""
@@ -71,7 +71,12 @@ def place_of(suite: str, studies: Path) -> Path:
 
 
 def sound(suite: str, lease: Lease) -> Lease:
-    """Return a lease without what failed or has no 16-bit model beside it, and tell how much that was."""
+    """Return a lease without what failed, has no 16-bit model beside it or was never trained, and tell how much that was."""
+    still = untrained(lease.files.get(LOSSES, ""))
+    if still:
+        before = len(lease.rows)
+        lease = without(lease, still)
+        print(f"{suite}: training of {', '.join(sorted(still))} moved nothing; {before - len(lease.rows)} left out")
     reasons = Counter(m.seen.reason.split("\n")[0][:80] for m in lease.rows if m.seen.state != "ok")
     for reason, count in reasons.most_common():
         print(f"{suite}: {count} failed, left out: {reason}")

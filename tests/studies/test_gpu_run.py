@@ -202,6 +202,21 @@ def test_what_failed_or_has_no_baseline_is_left_out() -> None:
     assert leases.usable(rows[1:3]) == []
 
 
+def test_models_that_were_never_trained_are_left_out() -> None:
+    leases = load("leases")
+    rows = [f"moves,{n},{9 - n / 10}" for n in range(8)] + [f"still,{n},{8.25 if n > 2 else 8.3}" for n in range(8)]
+    losses = "".join(f"{line}\n" for line in ["model,step,loss_nats", *rows, "short,1,8.25", "short,2,8.25"])
+    assert leases.untrained(losses) == {"still"}
+    suite = json.dumps({"checkpoints": [{"model": m} for m in ("moves", "still", "still+mean5")]})
+    changes = "model,step,median\nstill,2,0\nmoves,2,1\n"
+    given = leases.Lease(files={leases.LOSSES: losses, leases.SUITE: suite, leases.CHANGES: changes})
+    left = leases.without(given, {"still"}).files
+    assert "still" not in "".join(left.values())
+    assert [c["model"] for c in json.loads(left[leases.SUITE])["checkpoints"]] == ["moves"]
+    assert left[leases.CHANGES] == "model,step,median\nmoves,2,1\n"
+    assert left[leases.LOSSES].count("moves") == 8
+
+
 def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
     """All of it in processes: two studies, trained, averaged, measured in passes, packed; what comes back is what was planned."""
     corpus = tmp_path / "given" / "corpus"
