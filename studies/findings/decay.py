@@ -38,6 +38,15 @@ def family(m: Measurement) -> tuple[str, bool]:
     return size(m), arm(m).startswith("low-")
 
 
+SHORTER = ("cosine-", "wsd25-")  # arms whose horizon is a part of the others', such as `cosine-48` and `cosine-half`
+
+
+def comparable(rows: Sequence[Measurement]) -> list[Measurement]:
+    """Return the rows of sizes that were also trained at a constant rate, which all comparisons need; all where there is none."""
+    held = {size(m) for m in rows if arm(m) == "constant"}
+    return [m for m in rows if size(m) in held] or list(rows)
+
+
 def of_arm(rows: Sequence[Measurement], name: str) -> list[Measurement]:
     """Return the rows of a schedule at either peak rate."""
     return [m for m in rows if arm(m).removeprefix("low-") == name]
@@ -86,7 +95,7 @@ def found(measurements: Sequence[Measurement]) -> Decay:
         loss[a] = float(np.mean([x.baseline_loss - y.baseline_loss for x, y in both])) if both else float("nan")
     low = [m for m in gptq if arm(m) == "low-constant"]
     high = [m for m in gptq if arm(m) == "constant"]
-    short = [m for a in ("cosine-48", "wsd25-48") for m in of_arm(gptq, a) if decayed(m) < 0.2]
+    short = [m for m in gptq if arm(m).removeprefix("low-").startswith(SHORTER) and decayed(m) < 0.2]
     averages = of_arm(gptq, "constant+mean5")
     own = pairs(averages, constant, at)
     every = pairs(of_arm(rows, "constant+mean5"), constant, at, least=-np.inf)

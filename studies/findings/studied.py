@@ -23,13 +23,15 @@ LITTLE = 1.1  # times as much QiD that counts as little more
 
 def of_decay(rows: Sequence[Measurement]) -> Part:
     """The study lr-state."""
+    rows = decay.comparable(rows)
     n = decay.found(rows)
     part = Part(title="Tokens or decay? (lr-state)")
     grid = sorted({tokens(m) for m in rows})
-    span, end = f"{grid[0] / 1e6:.0f}M to {grid[-1] / 1e6:.0f}M", f"{grid[-1] / 1e6:.0f}M"
+    span, end = f"{grid[0] / 1e6:.3g}M to {grid[-1] / 1e6:.3g}M", f"{grid[-1] / 1e6:.3g}M"
+    shorter = sorted({decay.arm(m).removeprefix("low-") for m in rows if decay.arm(m).startswith(decay.SHORTER)})
     sizes = ", ".join(dict.fromkeys(decay.size(m) for m in sorted(rows, key=lambda m: m.asked.checkpoint.parameters)))
     short = (
-        "- Shorter runs that have decayed by 48M tokens (`cosine-48`, `wsd25-48`) have "
+        f"- Shorter runs ({', '.join(f'`{a}`' for a in shorter)}), once they have decayed, have "
         f"{n.early_decay.words()} of the QiD of the constant rate there (interpolated).\n"
         if n.early_decay.pairs
         else ""
@@ -66,10 +68,10 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
             claim="averaging weights does for quantization what high rates do: less QiD",
             whose="arXiv 2510.06213",
             verdict=contrary(over(n.averaged)),
-            evidence=f"mean of five checkpoints over the last fifth, QiD {n.averaged.words()} of the plain one's, loss {n.averaged_loss:+.3f} nats",
+            evidence=f"mean of five checkpoints over the last fifth, QiD {n.averaged.words()} of the plain one's, loss {_gap(n.averaged_loss)}",
         ),
     ]  # fmt: skip
-    losses = ", ".join(f"{a} {gap:+.3f}" for a, gap in n.loss.items())
+    losses = ", ".join(f"{a} {_gap(gap)}" for a, gap in n.loss.items())
     buys = (
         " Decay lowers the loss; what it does to QiD is in the table."
         if all(gap < 0 for gap in n.loss.values())
@@ -80,7 +82,7 @@ Sizes {sizes}, the same seed and batches, schedules that differ, to {end} tokens
 group 128), intervals over size and peak rate. Before its decay begins a `wsd` run is the constant one but for the GPU's rounding: the control above
 says how far two such runs are apart.
 
-- Loss at each run's last tokens, less that of the constant rate: {losses} nats.{buys}
+- Loss at each run's last tokens, less that of the constant rate: {losses}.{buys}
 {short}- The regression has {n.rows} rows: ln QiD = a(size, width) + beta ln D + lam ln(peak rate / rate) + mu ln(peak rate); beta {_estimate(n.beta)} is
   growth at a held rate, lam {_estimate(n.lam)} what decay adds. Intervals are over runs.
 
@@ -89,6 +91,10 @@ says how far two such runs are apart.
 **Figure 1.** GPTQ at 3 bits, group 128, higher peak rate. Below: over that of the constant rate at equal tokens."""
     part.figures["findings-decay.png"] = (decay.draw(rows), "")
     return part
+
+
+def _gap(nats: float) -> str:
+    return f"{nats:+.3f} nats" if np.isfinite(nats) else "not measured"
 
 
 def _estimate(found: tuple[float, float, float]) -> str:

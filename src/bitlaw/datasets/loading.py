@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bitlaw.datasets.ablations import ABLATIONS
 from bitlaw.datasets.card import Card
 from bitlaw.datasets.families import FAMILIES
+from bitlaw.datasets.lr_state import LR_STATE
 from bitlaw.datasets.mini_pythia import MINI_PYTHIA
 from bitlaw.datasets.mini_pythia_2 import MINI_PYTHIA_2
+from bitlaw.datasets.native import NATIVE
 from bitlaw.errors import UnknownName
 from bitlaw.records import Measurement
 from bitlaw.store import read_parquet, shipped_file
 
-CARDS: Mapping[str, Card] = {MINI_PYTHIA.name: MINI_PYTHIA, MINI_PYTHIA_2.name: MINI_PYTHIA_2, FAMILIES.name: FAMILIES}
+CARDS: Mapping[str, Card] = {
+    MINI_PYTHIA.name: MINI_PYTHIA,
+    ABLATIONS.name: ABLATIONS,
+    NATIVE.name: NATIVE,
+    LR_STATE.name: LR_STATE,
+    MINI_PYTHIA_2.name: MINI_PYTHIA_2,
+    FAMILIES.name: FAMILIES,
+}
 
 
 def names() -> tuple[str, ...]:

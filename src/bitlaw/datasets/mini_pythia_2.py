@@ -3,24 +3,25 @@
 from bitlaw.datasets.card import Card
 
 TEXT = """\
-**What it is.** 314 measurements (290 of quantized models, 24 of the 16-bit model; none failed): GPT-NeoX models (0.8M, 3.2M
-and 37.8M) to go with mini-pythia's: `-s1` are of its sizes with training seed 1 (initial weights and order of the text)
-instead of 0, `-1b` of its sizes with one cosine over 1024M tokens, the others are larger.
+**What it is.** 488 measurements (453 of quantized models, 35 of the 16-bit model; none failed): GPT-NeoX models (0.8M,
+3.2M, 37.8M and 85.1M) to go with mini-pythia's: `-s1` are of its sizes with training seed 1 (initial weights and order of
+the text) instead of 0, `-1b` of its sizes with one cosine over 1024M tokens, the others are larger.
 
 | model | parameters N | checkpoints | last D measured | schedule, peak rate, seed | rows |
 |---|---|---|---|---|---|
 | neox-0.8m-s1 | 793 344 | 10 | 211.9M | cosine, 0.0025, 1 | 143 |
 | neox-3.2m-s1 | 3 159 552 | 8 | 73.0M | cosine, 0.0018, 1 | 99 |
 | neox-37.8m | 37 829 632 | 6 | 26.5M | cosine, 0.0008, 0 | 72 |
+| neox-85m | 85 056 000 | 11 | 93.4M | cosine, 0.0006, 0 | 174 |
 
-**Variants** (rows). `awq int3_g128` (1), `awq int4_g128` (24), `gptq int2_g128` (25), `gptq int2_g128_sym
-within_block=sequential` (24), `gptq int2_g32` (1), `gptq int3_g128` (25), `gptq int3_g128 order=activation` (1), `gptq
+**Variants** (rows). `awq int3_g128` (1), `awq int4_g128` (35), `gptq int2_g128` (50), `gptq int2_g128_sym
+within_block=sequential` (35), `gptq int2_g32` (1), `gptq int3_g128` (50), `gptq int3_g128 order=activation` (1), `gptq
 int3_g128 scales=static` (1), `gptq int3_g128 upstream=full_precision` (1), `gptq int3_g128_sym within_block=sequential`
-(24), `gptq int3_g32` (1), `gptq int4_g128` (25), `gptq int4_g128_sym within_block=sequential` (24), `gptq int4_g32` (1),
-`gptq int5_g128` (1), `gptq int6_g128` (1), `hqq int4_g64` (1), `nearest int2_g128` (24), `nearest int2_g32` (1), `nearest
-int3_g128` (24), `nearest int3_g32` (1), `nearest int4_g128` (24), `nearest int4_g32` (1), `nearest int5_g128` (1), `nearest
+(35), `gptq int3_g32` (1), `gptq int4_g128` (50), `gptq int4_g128_sym within_block=sequential` (35), `gptq int4_g32` (1),
+`gptq int5_g128` (1), `gptq int6_g128` (1), `hqq int4_g64` (1), `nearest int2_g128` (35), `nearest int2_g32` (1), `nearest
+int3_g128` (35), `nearest int3_g32` (1), `nearest int4_g128` (35), `nearest int4_g32` (1), `nearest int5_g128` (1), `nearest
 int6_g128` (1), `nearest int8_g128` (1), `nearest mxfp4_e2m1_k32` (1), `nearest mxfp6_e2m3_k32` (1), `nearest mxint2_k32`
-(1), `nearest mxint3_k32` (1), `nearest mxint4_k32` (1), `nearest mxint6_k32` (1), `nearest nf4_g64` (24), `nearest
+(1), `nearest mxint3_k32` (1), `nearest mxint4_k32` (1), `nearest mxint6_k32` (1), `nearest nf4_g64` (35), `nearest
 nvfp4_k16` (1). Linear layers of the blocks only: embeddings and head stay 16-bit.
 
 **Training.** `studies/mini-pythia-2/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
@@ -28,7 +29,7 @@ torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of min
 weights are in `studies/mini-pythia-2`. Weights are not shipped.
 
 **Measuring.** float32. Evaluation: corpus/validation.jsonl.zst, 400 windows, 204 400 scored tokens. Calibration: 128
-windows of 512 tokens of calibration.jsonl, 2 samples.
+windows of 512 tokens of calibration.jsonl, 3 samples.
 
 **Device and versions.** NVIDIA H100 80GB HBM3, 2026-11-27; torch 2.11.0+cu130, transformers 5.17.0, bitlaw 0.1.0.
 
@@ -38,8 +39,8 @@ project's licence (Apache-2.0).
 **Known defects.**
 - The second training seed ran on another kind of GPU than mini-pythia's first: the two are not separated.
 - One cosine a model that ends with its tokens, as in mini-pythia: tokens and decay rise together.
-- `mini-pythia-2`: of 72 checkpoints of `plan.toml` 48 were not measured, of neox-0.2m-1b (12), neox-0.8m-1b (12),
-  neox-0.8m-s1 (2), neox-3.2m-s1 (4), neox-37.8m (6) and neox-85m (12).
+- `mini-pythia-2`: of 72 checkpoints of `plan.toml` 37 were not measured, of neox-0.2m-1b (12), neox-0.8m-1b (12),
+  neox-0.8m-s1 (2), neox-3.2m-s1 (4), neox-37.8m (6) and neox-85m (1).
 - Text: 117.2M tokens of corpus/train-*.jsonl.zst; the longest run measured (211.9M) reads 1.8 times as much.
 """
 
