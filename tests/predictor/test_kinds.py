@@ -128,3 +128,12 @@ def test_a_mean_is_that_of_its_members_and_says_what_it_lacks(rows: Rows) -> Non
     unknown = replace(rows, columns={**rows.columns, "layer_size": np.full(len(rows), np.nan)})
     with pytest.raises(InputError, match="of after-nearest-mean says nothing of families/"):
         predict_kind("after-nearest-mean", state, unknown, "gptq_qid")
+
+
+def test_the_law_is_fitted_to_so_many_rows_at_most(monkeypatch: pytest.MonkeyPatch, rows: Rows) -> None:
+    whole = fit_kind("scaling-law", rows, "gptq_qid")["values"]
+    monkeypatch.setattr("bitlaw.predictor.baselines.LAW_ROWS", len(rows) // 2)
+    half = fit_kind("scaling-law", rows, "gptq_qid")["values"]
+    assert half["lnV"] == whole["lnV"]  # the ceiling is that of all rows
+    assert half["k"] != whole["k"]
+    assert half["alpha"] == pytest.approx(whole["alpha"], abs=0.05)

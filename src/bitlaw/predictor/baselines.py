@@ -15,6 +15,7 @@ from bitlaw.predictor.rows import Rows
 from bitlaw.predictor.shift import TARGET_METHOD, at, need_curves
 
 LAW = "bitlaw-growth"
+LAW_ROWS = 500  # rows at most that the law's eight parameters are fitted to, drawn at random
 
 
 def nothing(rows: Rows, target: str) -> dict[str, Any]:
@@ -74,6 +75,9 @@ def fit_law(rows: Rows, target: str) -> dict[str, Any]:
     from bitlaw.fit.fitting import solved  # without intervals, which are not asked for: they cost more than the fit
 
     method = TARGET_METHOD[target]
+    ceiling = highest_loss(rows)
+    if len(rows) > LAW_ROWS:
+        rows = rows.take(np.sort(np.random.default_rng(0).choice(len(rows), LAW_ROWS, replace=False)))
     columns = _law_columns(rows)
     columns["qid"] = rows[f"{method}_loss"] - rows["baseline_loss"]
     columns["qid_se"] = np.nan_to_num(rows[f"{method}_se"])
@@ -81,7 +85,7 @@ def fit_law(rows: Rows, target: str) -> dict[str, Any]:
     if not known.any():
         raise InputError("The scaling law reads training tokens and learning rate, which are unknown for every row.")
     table = Table(columns={**{name: column[known] for name, column in columns.items()}, "model": rows.model[known]})
-    found = solved(LAW, table, fixed={"lnV": highest_loss(rows)}, starts=3)
+    found = solved(LAW, table, fixed={"lnV": ceiling}, starts=3)
     values = found.problem.values(found.solution.point)
     return {"law": LAW, "values": {name: float(values[name]) for name in found.law.names}}
 
