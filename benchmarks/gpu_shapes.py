@@ -12,6 +12,9 @@ def config(shape: str, layers: int = 0) -> Any:
     from transformers import GPTNeoXConfig, LlamaConfig
 
     neox = {  # width, layers, heads, as EleutherAI published them
+        "pythia-14m": (128, 6, 4),
+        "pythia-31m": (256, 6, 8),
+        "pythia-70m": (512, 6, 8),
         "pythia-160m": (768, 12, 12),
         "pythia-410m": (1024, 24, 16),
         "pythia-1b": (2048, 16, 8),

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--evaluation", default="sample:evaluation")
     parser.add_argument("--calibration", default="sample:train")
-    parser.add_argument("--windows", type=int, default=256)
+    parser.add_argument("--windows", type=int, default=200)
     parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", default="")

@@ -16,11 +16,12 @@ def read(paths: list[str]) -> list[dict[str, Any]]:
 
 
 def peer_seconds(peers: list[dict[str, Any]], shape: str, layers: int) -> tuple[float, bool] | None:
-    """Return the peer's seconds for a shape, and whether they are scaled up from fewer blocks."""
-    for peer in peers:
-        if peer["shape"] == shape:
-            return peer["seconds"] * layers / peer["layers"], peer["layers"] != layers
-    return None
+    """Return the peer's seconds for a shape, its best run, and whether they are scaled up from fewer blocks."""
+    mine = [peer for peer in peers if peer["shape"] == shape]
+    if not mine:
+        return None
+    best = min(mine, key=lambda peer: float(peer["seconds"]) / float(peer["layers"]))
+    return best["seconds"] * layers / best["layers"], best["layers"] != layers
 
 
 def one_table(runs: list[dict[str, Any]], peers: list[dict[str, Any]]) -> list[str]:

@@ -22,9 +22,10 @@ from torch import nn
 from bitlaw.errors import InputError
 
 COMPILE = ("auto", "yes", "no")
-WORTH_OPERATIONS = 2.4e16
-"""Of the forward passes, from which on `auto` compiles: a minute of an H100 in bfloat16 at the half of its rate that eager blocks reach."""
-WORTH_FOR_INPUTS = 1.2e16
+WORTH_OPERATIONS = 5e16
+"""Of the forward passes, from which on `auto` compiles: compiling took 9 to 10 s on an H100 and saved a twelfth of a sweep's time (docs/performance.md), so this is
+where one checkpoint pays it back; the next one of its shape compiles nothing."""
+WORTH_FOR_INPUTS = 2.5e16
 """Of the calibration's passes alone, from which on `auto` makes the graph of layer inputs too."""
 GRAPHS_AT_MOST = 64
 """Of one kind in one process: every shape of a model and of a window has its own."""
