@@ -79,7 +79,7 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
     )
     part.text = f"""\
 Sizes {sizes}, the same seed and batches, schedules that differ, to {end} tokens. Ratios are of QiD at equal tokens (GPTQ at 2, 3 and 4 bits,
-group 128), intervals over size and peak rate. Before its decay begins a `wsd` run is the constant one but for the GPU's rounding: the control above
+group 128), intervals over size and peak rate. Before its decay begins a `wsd` run is the constant one but for rounding on a GPU: the control above
 says how far two such runs are apart.
 
 - Loss at each run's last tokens, less that of the constant rate: {losses}.{buys}

@@ -3,32 +3,39 @@
 from bitlaw.datasets.card import Card
 
 TEXT = """\
-**What it is.** 228 measurements (216 of quantized models, 12 of the 16-bit model; none failed): the last checkpoints of
-lr-state's cosine runs (0.8M) measured again: on WikiText-2's test text and on the public-domain sample, and on the
-validation text with other group sizes and with rounded activations.
+**What it is.** 532 measurements (504 of quantized models, 28 of the 16-bit model; none failed): the last checkpoints of
+lr-state's cosine runs (0.2M, 0.4M and 0.8M) measured again: on WikiText-2's test text and on the public-domain sample, and
+on the validation text with other group sizes and with rounded activations.
 
-| model | parameters N | checkpoints | last D measured | schedule, peak rate, seed | rows |
+| model | suite | parameters N | tokens D measured | peak rate | rows |
 |---|---|---|---|---|---|
-| neox-0.8m-cosine | 793 344 | 3 | 96.0M | cosine, 0.0025, 0 | 114 |
-| neox-0.8m-low-cosine | 793 344 | 3 | 96.0M | cosine, 0.001, 0 | 114 |
+| neox-0.8m-cosine | lr-state | 793 344 | 53.0M, 71.3M, 96.0M | 0.0025 | 114 |
+| neox-0.8m-low-cosine | lr-state | 793 344 | 53.0M, 71.3M, 96.0M | 0.001 | 114 |
+| neox-199k-cosine | lr-state-cpu | 198 528 | 1.6M, 2.4M | 0.003 | 76 |
+| neox-199k-low-cosine | lr-state-cpu | 198 528 | 1.6M, 2.4M | 0.0012 | 76 |
+| neox-397k-cosine | lr-state-cpu | 396 800 | 1.6M, 2.4M | 0.003 | 76 |
+| neox-397k-low-cosine | lr-state-cpu | 396 800 | 1.6M, 2.4M | 0.0012 | 76 |
 
-**Variants** (rows). `awq int4_g128` (18), `gptq int2_g128` (12), `gptq int3_g128` (12), `gptq int3_g128_sym
-within_block=sequential` (12), `gptq int3_g32` (6), `gptq int3_g64` (6), `gptq int3_row` (6), `gptq int4_g128` (12), `gptq
-int4_g128 A:int4_token` (6), `gptq int4_g128 A:int8_token` (6), `gptq int4_g32` (6), `gptq int4_g64` (6), `gptq int4_row`
-(6), `nearest int3_g128` (12), `nearest int3_g32` (6), `nearest int3_g64` (6), `nearest int3_row` (6), `nearest int4_g128`
-(6), `nearest int4_g128 A:int4_token` (6), `nearest int4_g128 A:int8_token` (6), `nearest int4_g32` (6), `nearest int4_g64`
-(6), `nearest int4_row` (6), `nearest int8_g128 A:int8_token` (6), `nearest nf4_g64` (18), `none A:int4_token` (6), `none
-A:int8_token` (6). Linear layers of the blocks only: embeddings and head stay 16-bit.
+**Variants** (rows). `awq int4_g128` (42), `gptq int2_g128` (28), `gptq int3_g128` (28), `gptq int3_g128_sym
+within_block=sequential` (28), `gptq int3_g32` (14), `gptq int3_g64` (14), `gptq int3_row` (14), `gptq int4_g128` (28),
+`gptq int4_g128 A:int4_token` (14), `gptq int4_g128 A:int8_token` (14), `gptq int4_g32` (14), `gptq int4_g64` (14), `gptq
+int4_row` (14), `nearest int3_g128` (28), `nearest int3_g32` (14), `nearest int3_g64` (14), `nearest int3_row` (14),
+`nearest int4_g128` (14), `nearest int4_g128 A:int4_token` (14), `nearest int4_g128 A:int8_token` (14), `nearest int4_g32`
+(14), `nearest int4_g64` (14), `nearest int4_row` (14), `nearest int8_g128 A:int8_token` (14), `nearest nf4_g64` (42), `none
+A:int4_token` (14), `none A:int8_token` (14). Linear layers of the blocks only: embeddings and head stay 16-bit.
 
 **Training.** `studies/lr-state/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
 torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the
 weights are in `studies/lr-state`. Weights are not shipped.
 
-**Measuring.** float32. Evaluation: corpus/validation.jsonl.zst, 400 windows, 204 400 scored tokens;
+**Measuring.** float32. `lr-state`: Evaluation: corpus/validation.jsonl.zst, 400 windows, 204 400 scored tokens;
 corpus/wikitext2-test.txt.zst, 400 windows, 204 400 scored tokens; sample, 400 windows, 204 400 scored tokens. Calibration:
-128 windows of 512 tokens of calibration.jsonl, 1 sample.
+128 windows of 512 tokens of calibration.jsonl, 1 sample. `lr-state-cpu`: Evaluation: corpus/validation.jsonl.zst, 400
+windows, 50 800 scored tokens; corpus/wikitext2-test.txt.zst, 400 windows, 50 800 scored tokens; sample, 400 windows, 50 800
+scored tokens. Calibration: 128 windows of 128 tokens of calibration.jsonl, 1 sample.
 
-**Device and versions.** NVIDIA H100 80GB HBM3, 2026-11-27; torch 2.11.0+cu130, transformers 5.17.0, bitlaw 0.1.0.
+**Device and versions.** NVIDIA H100 80GB HBM3, cpu, 2026-11-27; torch 2.11.0+cu130, transformers 5.17.0, bitlaw 0.1.0;
+torch 2.13.0+cpu, transformers 5.17.0, bitlaw 0.1.0.
 
 **Text and licences.** The corpus of mini-pythia and the public-domain sample that comes with bitlaw. No text is in the
 records: they hold counts and sums, and are under this project's licence (Apache-2.0).
@@ -38,6 +45,7 @@ records: they hold counts and sums, and are under this project's licence (Apache
 - WikiText-2 here is tokenised text with `<unk>`; the public-domain sample is older English: losses differ, QiD is compared.
 - The public-domain sample may share passages with the Gutenberg part of the training text (none is the same document).
 - Text: 117.2M tokens of corpus/train-*.jsonl.zst; the longest run measured (96.0M) reads 0.8 times as much.
+- Text: 4.2M tokens of calibration.jsonl; the longest run measured (2.4M) reads 0.6 times as much.
 """
 
 ABLATIONS = Card(

@@ -3,27 +3,43 @@
 from bitlaw.datasets.card import Card
 
 TEXT = """\
-**What it is.** 80 measurements (64 of quantized models, 16 of the 16-bit model; none failed): GPT-NeoX models of 0.8M
-parameters, to 96M tokens, under learning-rate schedules that differ: `constant`, `cosine`, `wsd25` and `wsd50` (straight
-decay over the last 25 % and 50 % of the tokens), where there, `-48` (the same over 48M tokens), `low-` (0.4 of the peak
-rate) and averages of weights of the constant run (`+mean5`).
+**What it is.** 470 measurements (376 of quantized models, 94 of the 16-bit model; none failed): GPT-NeoX models of 0.2M,
+0.4M and 0.8M parameters, to 96M tokens, under learning-rate schedules that differ: `constant`, `cosine`, `wsd25` and
+`wsd50` (straight decay over the last 25 % and 50 % of the tokens), where there, `-48` (the same over 48M tokens), `low-`
+(0.4 of the peak rate) and averages of weights of the constant run (`+mean5`).
 
-| model | parameters N | checkpoints | last D measured | schedule, peak rate, seed | rows |
+| model | suite | parameters N | tokens D measured | peak rate | rows |
 |---|---|---|---|---|---|
-| neox-0.8m-cosine | 793 344 | 8 | 96.0M | cosine, 0.0025, 0 | 40 |
-| neox-0.8m-low-cosine | 793 344 | 8 | 96.0M | cosine, 0.001, 0 | 40 |
+| neox-0.8m-cosine | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0025 | 40 |
+| neox-0.8m-low-cosine | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.001 | 40 |
+| neox-199k-constant | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-199k-constant+mean5 | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-199k-cosine | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-199k-cosine-half | lr-state-cpu | 198 528 | 0.3M, 0.4M, 0.5M, 0.7M, 0.9M, 1.2M | 0.003 | 30 |
+| neox-199k-low-constant | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.0012 | 30 |
+| neox-199k-low-cosine | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.0012 | 30 |
+| neox-199k-wsd25 | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-199k-wsd50 | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-397k-constant | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-397k-constant+mean5 | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-397k-cosine | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
+| neox-397k-low-cosine | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.0012 | 30 |
+| neox-397k-wsd25 | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
 
-**Variants** (rows). `gptq int2_g128` (16), `gptq int3_g128` (16), `gptq int4_g128` (16), `nearest int3_g128` (16). Linear
+**Variants** (rows). `gptq int2_g128` (94), `gptq int3_g128` (94), `gptq int4_g128` (94), `nearest int3_g128` (94). Linear
 layers of the blocks only: embeddings and head stay 16-bit.
 
 **Training.** `studies/lr-state/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
 torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the
 weights are in `studies/lr-state`. Weights are not shipped.
 
-**Measuring.** float32. Evaluation: corpus/validation.jsonl.zst, 400 windows, 204 400 scored tokens. Calibration: 128
-windows of 512 tokens of calibration.jsonl, 1 sample.
+**Measuring.** float32. `lr-state`: Evaluation: corpus/validation.jsonl.zst, 400 windows, 204 400 scored tokens.
+Calibration: 128 windows of 512 tokens of calibration.jsonl, 1 sample. `lr-state-cpu`: Evaluation:
+corpus/validation.jsonl.zst, 400 windows, 50 800 scored tokens. Calibration: 128 windows of 128 tokens of calibration.jsonl,
+1 sample.
 
-**Device and versions.** NVIDIA H100 80GB HBM3, 2026-11-27; torch 2.11.0+cu130, transformers 5.17.0, bitlaw 0.1.0.
+**Device and versions.** NVIDIA H100 80GB HBM3, cpu, 2026-11-27; torch 2.11.0+cu130, transformers 5.17.0, bitlaw 0.1.0;
+torch 2.13.0+cpu, transformers 5.17.0, bitlaw 0.1.0.
 
 **Text and licences.** The corpus of mini-pythia. No text is in the records: they hold counts and sums, and are under this
 project's licence (Apache-2.0).
@@ -33,6 +49,7 @@ project's licence (Apache-2.0).
   and `constant` runs differ by the GPU's rounding only.
 - `lr-state`: of 144 checkpoints of `plan.toml` 128 were not measured, of 16 models.
 - Text: 117.2M tokens of corpus/train-*.jsonl.zst; the longest run measured (96.0M) reads 0.8 times as much.
+- Text: 4.2M tokens of calibration.jsonl; the longest run measured (2.4M) reads 0.6 times as much.
 """
 
 LR_STATE = Card(
