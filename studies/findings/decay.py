@@ -38,6 +38,7 @@ def family(m: Measurement) -> tuple[str, bool]:
     return size(m), arm(m).startswith("low-")
 
 
+ENOUGH = 0.75  # of the rows of a width above LEAST, to judge by it
 SHORTER = ("cosine-", "wsd25-")  # arms whose horizon is a part of the others', such as `cosine-48` and `cosine-half`
 
 
@@ -45,6 +46,17 @@ def comparable(rows: Sequence[Measurement]) -> list[Measurement]:
     """Return the rows of sizes that were also trained at a constant rate, which all comparisons need; all where there is none."""
     held = {size(m) for m in rows if arm(m) == "constant"}
     return [m for m in rows if size(m) in held] or list(rows)
+
+
+def bits_of(way: str) -> str:
+    """Return the bits of a variant of GPTQ."""
+    return way.removeprefix("gptq int")[0]
+
+
+def judged(rows: Sequence[Measurement]) -> str:
+    """Return the variant that the growth is judged by and drawn for: 3 bits, or 2 where 3 hurt too little to be told from noise."""
+    mine = [m.qid > LEAST for m in of_arm(quantized(rows), "constant") if way(m) == GPTQ[1]]
+    return GPTQ[1] if not mine or sum(mine) >= ENOUGH * len(mine) else GPTQ[0]
 
 
 def of_arm(rows: Sequence[Measurement], name: str) -> list[Measurement]:
@@ -185,15 +197,16 @@ def regression(rows: Sequence[Measurement]) -> tuple[Estimate, Estimate, int]:
 
 
 def draw(measurements: Sequence[Measurement]) -> Figure:
-    """QiD at 3 bits against tokens by schedule, a panel a size; below, QiD over that of the constant rate at equal tokens."""
-    rows = [m for m in quantized(measurements) if way(m) == "gptq int3_g128" and not family(m)[1]]
+    """QiD of `judged` against tokens by schedule, a panel a size; below, QiD over that of the constant rate at equal tokens."""
+    chosen = judged(measurements)
+    rows = [m for m in quantized(measurements) if way(m) == chosen and not family(m)[1]]
     sizes = list(dict.fromkeys(size(m) for m in sorted(rows, key=lambda m: m.asked.checkpoint.parameters)))
     settings: dict[Any, Any] = dict(SETTINGS)
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(3.9 * len(sizes), 6.2), layout="constrained")
         axes = figure.subplots(2, len(sizes), squeeze=False, sharey="row", sharex="col")
         for column, name in enumerate(sizes):
-            mine = [m for m in rows if size(m) == name]
+            mine = [m for m in rows if size(m) == name and m.qid > LEAST]
             constant = {tokens(m): m.qid for m in mine if arm(m) == "constant"}
             base = sorted(constant)
             for schedule, shade in SHADES.items():
@@ -205,15 +218,13 @@ def draw(measurements: Sequence[Measurement]) -> Figure:
                 if not base:
                     continue
                 shown = (base[0] <= D) & (base[-1] >= D)
-                there = np.exp(
-                    np.interp(np.log(D[shown]), np.log(base), np.log([max(constant[d], LEAST / 10) for d in base]))
-                )
+                there = np.exp(np.interp(np.log(D[shown]), np.log(base), np.log([constant[d] for d in base])))
                 axes[1][column].plot(D[shown], q[shown] / there, "o-", ms=3, lw=1.1, color=shade)
             axes[0][column].set(yscale="log", title=f"{name} parameters")
             axes[1][column].set_xlabel("training tokens D")
             tokens_axis(axes[1][column], [float(tokens(m)) for m in mine])
             linear_axis(axes[1][column])
-        axes[0][0].set_ylabel("QiD at 3 bits, nats per token")
+        axes[0][0].set_ylabel(f"QiD at {bits_of(chosen)} bits, nats per token")
         axes[1][0].set_ylabel("over that of the constant rate")
         axes[0][0].legend(fontsize=7)
     return figure

@@ -24,7 +24,7 @@ LITTLE = 1.1  # times as much QiD that counts as little more
 def of_decay(rows: Sequence[Measurement]) -> Part:
     """The study lr-state."""
     rows = decay.comparable(rows)
-    n = decay.found(rows)
+    n, judge = decay.found(rows), decay.judged(rows)
     part = Part(title="Tokens or decay? (lr-state)")
     grid = sorted({tokens(m) for m in rows})
     span, end = f"{grid[0] / 1e6:.3g}M to {grid[-1] / 1e6:.3g}M", f"{grid[-1] / 1e6:.3g}M"
@@ -42,8 +42,8 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
         Claim(
             claim="QiD grows with tokens while the rate is constant",
             whose="implied by Ouyang et al. 2024; denied by arXiv 2510.06213",
-            verdict=above(n.growth["gptq int3_g128"]),
-            evidence=f"constant rate, {span} tokens, beta: {betas} (figure 1); judged at 3 bits",
+            verdict=above(n.growth[judge]),
+            evidence=f"constant rate, {span} tokens, beta: {betas} (figure 1); judged at {decay.bits_of(judge)} bits",
         ),
         Claim(
             claim="decay of the learning rate raises QiD at equal tokens",
@@ -88,7 +88,7 @@ says how far two such runs are apart.
 
 ![QiD by schedule](figures/findings-decay.png)
 
-**Figure 1.** GPTQ at 3 bits, group 128, higher peak rate. Below: over that of the constant rate at equal tokens."""
+**Figure 1.** GPTQ at {decay.bits_of(judge)} bits, group 128, higher peak rate, above .001 nats. Below: over that of the constant rate at equal tokens."""
     part.figures["findings-decay.png"] = (decay.draw(rows), "")
     return part
 

@@ -46,6 +46,11 @@ GPU_TRAINING = (
     "`studies/{plan}/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast, torch.compile, AdamW, batches of 128 "
     "windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the weights are in `studies/{plan}`. Weights are not shipped."
 )
+CPU_TRAINING = (
+    GPU_TRAINING
+    + " `lr-state-cpu`: `studies/lr-state/lr-state-cpu.toml` on two cores: float32, batches of 16 windows of 128 tokens, a vocabulary of "
+    "1024 of its own, the first 2000 documents of train-000; losses do not compare with those of `lr-state`."
+)
 STUDIES = {
     "mini-pythia-2": Told(
         summary="beside mini-pythia: a second training seed, longer runs and larger sizes",
@@ -63,7 +68,7 @@ STUDIES = {
         what="GPT-NeoX models of {sizes} parameters, to {tokens} tokens, under learning-rate schedules that differ: `constant`, `cosine`, `wsd25` and "
         "`wsd50` (straight decay over the last 25 % and 50 % of the tokens), where there, `-48` (the same over 48M tokens), `low-` (0.4 of the "
         "peak rate) and averages of weights of the constant run (`+mean5`)",
-        training=GPU_TRAINING,
+        training=CPU_TRAINING,
         plan="lr-state",
         defects=(
             "One training seed. Runs of one size and peak rate see the same batches in the same order, so before a decay begins `wsd` "
@@ -85,7 +90,7 @@ STUDIES = {
         summary="checkpoints of lr-state on other texts, other group sizes, rounded activations",
         what="the last checkpoints of lr-state's cosine runs ({sizes}) measured again: on WikiText-2's test text and on the public-domain "
         "sample, and on the validation text with other group sizes and with rounded activations",
-        training=GPU_TRAINING,
+        training=CPU_TRAINING,
         plan="lr-state",
         defects=(
             "Few models: intervals over models are wide.",

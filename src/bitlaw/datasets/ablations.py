@@ -26,7 +26,9 @@ A:int4_token` (14), `none A:int8_token` (14). Linear layers of the blocks only: 
 
 **Training.** `studies/lr-state/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
 torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the
-weights are in `studies/lr-state`. Weights are not shipped.
+weights are in `studies/lr-state`. Weights are not shipped. `lr-state-cpu`: `studies/lr-state/lr-state-cpu.toml` on two
+cores: float32, batches of 16 windows of 128 tokens, a vocabulary of 1024 of its own, the first 2000 documents of train-000;
+losses do not compare with those of `lr-state`.
 
 **Measuring.** float32. `lr-state`: Evaluation: corpus/validation.jsonl.zst, 400 windows, 204 400 scored tokens;
 corpus/wikitext2-test.txt.zst, 400 windows, 204 400 scored tokens; sample, 400 windows, 204 400 scored tokens. Calibration:
