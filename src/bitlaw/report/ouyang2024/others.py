@@ -25,7 +25,7 @@ from bitlaw.report.ouyang2024.rows import (
     one_calibration,
     tokens,
 )
-from bitlaw.report.ouyang2024.training_twins import gaps, training_twins
+from bitlaw.report.ouyang2024.training_twins import Curve, gaps, training_twins
 from bitlaw.report.papers import Grid, Item
 from bitlaw.report.slopes import common_slope
 from bitlaw.report.words import bits_name, count, listed
@@ -239,10 +239,11 @@ def native(rows: Sequence[Measurement]) -> Item:
             missing="No low-bit model of these records has a 16-bit twin of its size in its suite.",
         )
     behind = sum(float(line[3]) > 0 for line in lines)
+    said, curves, grid_of_training = _training()
     return item(
         "F14",
-        ours=f"Loss on the evaluation text; {behind} of {len(lines)} low-bit runs end behind their 16-bit twin.",
-        draw=partial(drawing.twins, pairs),
+        ours=f"Loss on the evaluation text; {behind} of {len(lines)} low-bit runs end behind their 16-bit twin. {said}",
+        draw=partial(drawing.twins, pairs | curves),
         grids=(
             Grid(
                 heads=(
@@ -256,29 +257,35 @@ def native(rows: Sequence[Measurement]) -> Item:
                 rows=lines,
                 caption="Gap: loss of the low-bit model minus that of the twin at the same tokens, nats per token.",
             ),
+            grid_of_training,
         ),
     )
 
 
 def _trained_twins() -> Item:
     """F14 from the training losses that come with bitlaw, where the records hold no model trained in few bits."""
+    said, curves, grid = _training()
+    return item(
+        "F14", ours=f"These records hold no such model. {said}", draw=partial(drawing.twins, curves), grids=(grid,)
+    )
+
+
+def _training() -> tuple[str, dict[str, dict[str, Curve]], Grid]:
+    """Return what the training losses that come with bitlaw say, their curves by panel, and the table of gaps."""
     by_size = training_twins()
     found = [gap for curves in by_size.values() for gap in gaps(curves)]
     early = sum(first < 0 for _, _, first, _, _ in found)
     behind = sum(last > 0 for *_, last, _ in found)
-    return item(
-        "F14",
-        ours=f"Training loss of the study native (these records hold no such model): {early} of {len(found)} low-bit runs begin "
-        f"ahead of their 16-bit twin, {behind} end behind it.",
-        draw=partial(drawing.twins, {f"N = {count(n)}": curves for n, curves in by_size.items()}),
-        grids=(
-            Grid(
-                heads=("low-bit model", "16-bit twin", "gap at the first point", "gap at the last", "last ahead at"),
-                rows=[
-                    [name, twin, f"{first:+.3f}", f"{last:+.3f}", "never" if ahead is None else count(ahead)]
-                    for name, twin, first, last, ahead in found
-                ],
-                caption="Gap: training loss of the low-bit model minus that of the twin at the same tokens, nats per token.",
-            ),
-        ),
+    said = (
+        f"Training loss of bitlaw's study native: {early} of {len(found)} low-bit runs begin ahead of their 16-bit twin, "
+        f"{behind} end behind it."
     )
+    grid = Grid(
+        heads=("low-bit model", "16-bit twin", "gap at the first point", "gap at the last", "last ahead at"),
+        rows=[
+            [name, twin, f"{first:+.3f}", f"{last:+.3f}", "never" if ahead is None else count(ahead)]
+            for name, twin, first, last, ahead in found
+        ],
+        caption="Gap: training loss of the low-bit model minus that of the twin at the same tokens, nats per token.",
+    )
+    return said, {f"N = {count(n)}, training loss": curves for n, curves in by_size.items()}, grid
