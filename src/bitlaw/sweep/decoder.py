@@ -87,8 +87,9 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids enter and logits leave; all of the model, unless blocks are spread."""
-        return next(p.device for p in self.model.parameters() if not p.is_meta)
+        """Where token ids enter and logits leave; all of the model, unless blocks are spread. `meta` for one of shapes alone."""
+        places = (p.device for p in self.model.parameters() if not p.is_meta)
+        return next(places, torch.device("meta"))
 
     @property
     def streamed(self) -> bool:
