@@ -21,6 +21,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from archives import extract
 
 from bitlaw.errors import InputError
 from bitlaw.suites.suite import TRAINING_DOCUMENTS
@@ -65,7 +68,7 @@ def unpack(packed: Path, out: Path) -> Path:
     archives = sorted(packed.glob("text-*.tar"), key=lambda path: int(path.stem.removeprefix("text-")))
     for archive in archives:
         with tarfile.open(archive) as opened:
-            opened.extractall(out, filter="data")
+            extract(opened, out)
     parts = [out / f"ids-{number}.xz" for number in range(len(archives))]
     with ProcessPoolExecutor() as pool:
         ids = np.concatenate(list(pool.map(_read, parts)))

@@ -21,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from archives import extract  # noqa: E402
 from leases import CHANGES, LOSSES, SUITE, Lease, merged, merged_files, read_files, untrained, usable, without  # noqa: E402
 from work import read_study  # noqa: E402
 
@@ -59,7 +60,7 @@ def suite_of(archive: Path, lease: Lease) -> str:
 def read_lease(archive: Path) -> Lease:
     """Return what an archive holds."""
     with tempfile.TemporaryDirectory() as temporary, tarfile.open(archive) as opened:
-        opened.extractall(temporary, filter="data")
+        extract(opened, Path(temporary))
         records = Path(temporary) / "records.parquet"
         return Lease(rows=read_parquet(records) if records.is_file() else [], files=read_files(Path(temporary)))
 

@@ -217,6 +217,27 @@ def test_models_that_were_never_trained_are_left_out() -> None:
     assert left[leases.LOSSES].count("moves") == 8
 
 
+@pytest.mark.parametrize("filters", [True, False])
+def test_archives_stay_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: bool) -> None:
+    archives = load("archives")
+    if filters and not hasattr(tarfile, "data_filter"):
+        pytest.skip("this Python has no filters")
+    if not filters:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    (tmp_path / "file").write_text("x")
+    for name, fine in (("inside/file", True), ("../outside", False)):
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            archive.add(tmp_path / "file", name)
+        with tarfile.open(tmp_path / "a.tar") as archive:
+            if fine:
+                archives.extract(archive, tmp_path / "out")
+            else:
+                with pytest.raises(tarfile.TarError):
+                    archives.extract(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "inside" / "file").read_text() == "x"
+    assert not (tmp_path / "outside").exists()
+
+
 def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
     """All of it in processes: two studies, trained, averaged, measured in passes, packed; what comes back is what was planned."""
     corpus = tmp_path / "given" / "corpus"
@@ -237,7 +258,7 @@ def test_from_plans_to_archives(plans: list[Path], tmp_path: Path) -> None:
     back = tmp_path / "back"
     for name in ("one", "another", "checkpoints"):
         with tarfile.open(tmp_path / "out" / f"{name}.tar.gz") as archive:
-            archive.extractall(back / name, filter="data")
+            load("archives").extract(archive, back / name)
     rows = read_parquet(back / "one" / "records.parquet")
     asked = [
         (m.asked.checkpoint.model, m.asked.checkpoint.step, m.asked.variant.label, m.asked.evaluation.name)
