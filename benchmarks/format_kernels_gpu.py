@@ -27,6 +27,7 @@ except ImportError:  # run as a script
 from bitlaw import catalog
 from bitlaw.formats import group_parameters, group_width, parse_format, quantize_groups
 from bitlaw.kernels import gptq_columns, grids, grouped, nearest_groups
+from bitlaw.predictor.known_formats import PAPER_ELEMENTS
 from bitlaw.quantize import InputStatistics
 from bitlaw.quantize.arrangement import arrange, group_ranges
 from bitlaw.quantize.columns import solve_columns
@@ -42,17 +43,6 @@ BLOCKS = [
     ("mxfp4_e2m1_k16", 16), ("mxfp4_e2m1_k128", 128), ("mxfp6_e3m2_k32_away", 32), ("nvfp4_k16", 1), ("nvfp4_k16", 16),
     ("fp8_e4m3_g128", 1), ("fp4_e2m1_g32", 1), ("nf4_g64", 1), ("nf4_g64", 64), ("kmeans4_g128", 1), ("int4_g128_mse", 1),
 ]  # fmt: skip
-SEARCHED = (
-    "mxint6",
-    "mxint4",
-    "mxint3",
-    "mxint2",
-    "mxfp6_e2m3",
-    "mxfp6_e3m2",
-    "mxfp4_e2m1",
-    "mxfp4_e1m2",
-    "mxfp3_e1m1",
-)
 
 
 def tell(**fields: Any) -> None:
@@ -153,7 +143,7 @@ def search(width: int = 256) -> None:
             seen = InputStatistics(features, DEVICE)
             seen.add(torch.randn(8192, features, device=DEVICE, generator=generator))
             weight = torch.randn(outputs, features, device=DEVICE, generator=generator) * 0.02
-            formats = [parse_format(f"{name}_k32_short") for name in SEARCHED]
+            formats = [parse_format(f"{name}_k32_short") for name in PAPER_ELEMENTS]
             made.append(([WeightJob(weight=weight, format=one, options=options) for one in formats], seen))
         return made
 
@@ -166,7 +156,7 @@ def search(width: int = 256) -> None:
     gptq_columns.available = available  # type: ignore[assignment]
     tell(
         what="search",
-        formats=len(SEARCHED),
+        formats=len(PAPER_ELEMENTS),
         dampings=8,
         layers=layers,
         kernel_s=seconds["kernel"],

@@ -1,12 +1,17 @@
-"""The tables of docs/performance.md from the JSON lines that sweep_gpu.py and peer_speed.py wrote.
+"""The tables and the figure of docs/performance.md from the JSON lines that the GPU benchmarks wrote.
 
-python benchmarks/performance_page.py benchmarks/results/h100-2026-11-27.jsonl > tables.md
+python benchmarks/performance_page.py benchmarks/results/*.jsonl [--figure docs/figures/performance-growth.png] > tables.md
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
+
+try:
+    from benchmarks.performance_tables import draw, growth_table, sections
+except ImportError:  # run as a script
+    from performance_tables import draw, growth_table, sections
 
 TOKENS = 128 * 2048
 
@@ -85,7 +90,11 @@ def many_table(runs: list[dict[str, Any]], peers: list[dict[str, Any]]) -> list[
 
 
 def main() -> None:
-    everything = read(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+")
+    parser.add_argument("--figure", type=Path, help="where to draw how cost grows")
+    given = parser.parse_args()
+    everything = read(given.results)
     runs = [entry for entry in everything if entry["what"] in ("one", "twelve")]
     peers = [entry for entry in everything if entry["what"] == "peer"]
     best: dict[tuple[str, str], dict[str, Any]] = {}
@@ -100,7 +109,13 @@ def main() -> None:
         f"Measured rates: bfloat16 products {rates['bf16'] / 1e12:.0f} TFLOP/s, float32 {rates['fp32'] / 1e12:.0f}, "
         f"Cholesky {rates['cholesky'] / 1e12:.0f}; copies {rates['copy'] / 1e12:.1f} TB/s.\n"
     )
-    print("\n".join([*one_table(chosen, peers), "", *many_table(chosen, peers), *stage_tables(chosen)]))
+    print(
+        "\n".join(
+            [*one_table(chosen, peers), "", *many_table(chosen, peers), *stage_tables(chosen), *sections(everything)]
+        )
+    )
+    if given.figure is not None and growth_table(everything):
+        draw(everything, given.figure)
 
 
 if __name__ == "__main__":

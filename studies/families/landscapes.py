@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from tables import fixed, markdown
 
-from bitlaw.errors import InputError
-from bitlaw.predictor.curve import Curve
 from bitlaw.predictor.known_formats import facts
 from bitlaw.predictor.landscape import ModelRecords
 from bitlaw.report.words import count
@@ -24,16 +22,6 @@ STEPS_DB = np.arange(30.0, -6.1, -0.25)
 def suites_of(models: Sequence[ModelRecords]) -> dict[str, list[ModelRecords]]:
     """Return suite -> its models."""
     return {s: [m for m in models if m.checkpoint.suite == s] for s in sorted({m.checkpoint.suite for m in models})}
-
-
-def curve_of(model: ModelRecords) -> Curve | None:
-    """Return the landscape, None where it has no shape."""
-    try:
-        curve = model.curve
-        curve.at(0.0)
-    except InputError:
-        return None
-    return curve
 
 
 def noise_table(models: Sequence[ModelRecords]) -> str:
@@ -58,7 +46,7 @@ def places_table(models: Sequence[ModelRecords]) -> str:
     """Return where landscapes reach half of their height, how high they are, and what two bits cost, by suite and size."""
     rows = []
     for suite, mine in suites_of(models).items():
-        probed = [(m, c) for m in mine if m.points and (c := curve_of(m)) is not None]
+        probed = [(m, c) for m in mine if m.points and (c := m.curve_if_any) is not None]
         for size in sorted({_size(m) for m, _ in probed}, key=lambda words: float(words[:-1])):
             here = [(m, c) for m, c in probed if _size(m) == size]
             tokens = sorted({m.checkpoint.tokens or 0 for m, _ in here})
@@ -132,7 +120,7 @@ def taylor_table(models: Sequence[ModelRecords]) -> str:
     """Return for every network with Taylor terms down to which SNR the second-order series holds, and what it says at 30 dB."""
     rows = []
     for model in models:
-        terms, curve = taylor_terms(model), curve_of(model)
+        terms, curve = taylor_terms(model), model.curve_if_any
         if terms is None or curve is None:
             continue
         norm, gradient, curvature = terms
@@ -159,7 +147,7 @@ def flatter_said(models: Sequence[ModelRecords]) -> str:
     """Return how much flatter nearest and GPTQ directions are than random ones: the SNR their loss amounts to, less the one they have."""
     gains: dict[str, list[float]] = {"nearest": [], "gptq": []}
     for model in models:
-        curve = curve_of(model)
+        curve = model.curve_if_any
         for (method, name), point in model.points.items():
             if (
                 curve is not None

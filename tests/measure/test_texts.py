@@ -1,13 +1,14 @@
 """Windows kept between calls: one tokenizing while text and tokenizer are the same, another as soon as one changes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bitlaw.measure import texts
 from bitlaw.measure.texts import kept_windows
 from bitlaw.suites import open_suite
-from bitlaw.text import open_text
+from bitlaw.text import Windows, open_text
 
 
 def test_texts_are_tokenized_once_until_they_change(
@@ -16,9 +17,9 @@ def test_texts_are_tokenized_once_until_they_change(
     calls: list[str] = []
     real = texts.token_windows
 
-    def counted(*given: object, **named: object) -> object:
+    def counted(*given: Any, **named: Any) -> Windows:
         calls.append("")
-        return real(*given, **named)  # type: ignore[arg-type]
+        return real(*given, **named)
 
     monkeypatch.setattr(texts, "token_windows", counted)
     file = tmp_path / "text.txt"

@@ -15,7 +15,7 @@ from bitlaw.measure.job import Job, put_job, run_job, small
 from bitlaw.measure.placing import choose_devices, gpu_places, spread_over, visible_gpus
 from bitlaw.measure.plan import MeasurePlan
 from bitlaw.measure.streaming import check_stream
-from bitlaw.measure.texts import kept_windows, tokenizer_hash
+from bitlaw.measure.texts import kept_windows
 from bitlaw.progress import Progress
 from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store
@@ -114,9 +114,8 @@ def _measure(
     summary = MeasureSummary(duplicates=dict(plan.duplicates))
     held = store.keys(state="ok")
     jobs: list[Job] = []
-    windows = _Texts(plan, suite)
     for checkpoint in _chosen(suite, models, steps, shard):
-        evaluation, calibration = windows.of(checkpoint)
+        evaluation, calibration = _windows(plan, suite, checkpoint)
         everything = Job(
             checkpoint=checkpoint,
             variants=plan.variants,
@@ -220,7 +219,7 @@ def _chosen(suite: Suite, models: Sequence[str], steps: Sequence[int], shard: st
 
 def evaluation_windows_of(plan: MeasurePlan, suite: Suite) -> Windows:
     """Return the plan's evaluation windows for the suite's first checkpoint, as `measure` takes them."""
-    evaluation, _ = _Texts(plan, suite).of(suite.checkpoints[0])
+    evaluation, _ = _windows(plan, suite, suite.checkpoints[0])
     return evaluation
 
 
@@ -229,34 +228,16 @@ LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"
 LONGEST_WINDOW = 2048  # tokens, where the plan leaves the length to the model
 
 
-class _Texts:
-    """The plan's windows, tokenized once for each tokenizer and window length of the suite."""
-
-    def __init__(self, plan: MeasurePlan, suite: Suite) -> None:
-        self._plan = plan
-        self._suite = suite
-        self._made: dict[tuple[str, int], tuple[Windows, Windows]] = {}
-
-    def of(self, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
-        """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
-        plan = self._plan
-        checkpoint.ready()
-        length = window_length(plan.window_tokens, checkpoint, self._suite)
-        key = tokenizer_hash(checkpoint.tokenizer_folder), length
-        if key not in self._made:
-            evaluation = kept_windows(
-                checkpoint, open_text(plan.evaluation), length, windows=plan.evaluation_windows or None
-            )
-            self._suite.check_no_overlap(evaluation)
-            calibration = kept_windows(
-                checkpoint,
-                open_text(plan.calibration),
-                length,
-                windows=plan.calibration_windows,
-                seed=plan.calibration_seed,
-            )
-            self._made[key] = evaluation, calibration
-        return self._made[key]
+def _windows(plan: MeasurePlan, suite: Suite, checkpoint: SuiteCheckpoint) -> tuple[Windows, Windows]:
+    """Return evaluation and calibration windows. Raises InputError for text the suite was trained on or too short."""
+    checkpoint.ready()
+    length = window_length(plan.window_tokens, checkpoint, suite)
+    evaluation = kept_windows(checkpoint, open_text(plan.evaluation), length, windows=plan.evaluation_windows or None)
+    suite.check_no_overlap(evaluation)
+    calibration = kept_windows(
+        checkpoint, open_text(plan.calibration), length, windows=plan.calibration_windows, seed=plan.calibration_seed
+    )
+    return evaluation, calibration
 
 
 def window_length(asked: int, checkpoint: SuiteCheckpoint, suite: Suite) -> int:

@@ -14,7 +14,7 @@ KEPT = 16
 _made: OrderedDict[Hashable, Windows] = OrderedDict()
 
 
-def tokenizer_hash(folder: Path) -> str:
+def _tokenizer_hash(folder: Path) -> str:
     """Return the SHA-256 of a tokenizer's file, or its folder's path where it has none."""
     file = folder / "tokenizer.json"
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else str(folder)
@@ -25,7 +25,7 @@ def kept_windows(
 ) -> Windows:
     """Return `token_windows` by the checkpoint's tokenizer, made once a process while tokenizer and text files are the same."""
     files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in source.find_files()]
-    key = (tokenizer_hash(checkpoint.tokenizer_folder), source, tuple(files), window_tokens, windows, seed)
+    key = (_tokenizer_hash(checkpoint.tokenizer_folder), source, tuple(files), window_tokens, windows, seed)
     if key not in _made:
         tokenizer = checkpoint.load_tokenizer()
         _made[key] = token_windows(tokenizer, source, window_tokens, windows=windows, seed=seed)

@@ -91,6 +91,16 @@ class ModelRecords:
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
 
+    @property
+    def curve_if_any(self) -> Curve | None:
+        """The landscape, None where it was not probed enough or has no shape."""
+        try:
+            curve = self.curve
+            curve.at(0.0)
+        except InputError:
+            return None
+        return curve
+
     def seed_curves(self) -> dict[int, list[tuple[float, float]]]:
         """Return seed -> (SNR, loss) of the random probes, ascending."""
         found: dict[int, list[tuple[float, float]]] = defaultdict(list)

@@ -11,7 +11,7 @@ takes them back behind it, on copy queues of their own, so that copies and arith
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 import torch
 
@@ -88,8 +88,8 @@ def follow(stream: Stream, device: torch.device) -> None:
 
 
 def _queue(device: torch.device) -> torch.cuda.Stream:
-    # torch declares no types for this constructor (its __new__ takes bare arguments), and there is no typed way to make one.
-    queue: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    untyped: Any = torch.cuda.Stream  # torch gives this constructor no types
+    queue: torch.cuda.Stream = untyped(device)
     return queue
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -37,6 +37,32 @@ def adamw(settings: Optimizer, model: torch.nn.Module) -> torch.optim.Optimizer:
     )
 
 
+class _Graph(Protocol):
+    """What is needed of torch.cuda.CUDAGraph, which no machine without a GPU can make."""
+
+    def replay(self) -> None: ...
+
+
+class _Recorded:
+    """A step as a CUDA graph, the batch that it reads and the loss that it writes."""
+
+    def __init__(self, graph: _Graph, batch: torch.Tensor, loss: torch.Tensor) -> None:
+        self._graph, self._batch, self._loss = graph, batch, loss
+        self._proven = False
+
+    def replay(self, batch: torch.Tensor) -> torch.Tensor:
+        """Take the step. Raises NonFiniteError when the first replay writes no loss: nothing was recorded."""
+        self._batch.copy_(batch)
+        if not self._proven:
+            self._loss.fill_(math.nan)
+        self._graph.replay()
+        loss = self._loss.clone()
+        if not self._proven and bool(loss.isnan()):
+            raise NonFiniteError(f"A recorded training step gave no loss on {loss.device}. Set compile = 'no'.")
+        self._proven = True
+        return loss
+
+
 class Stepper:
     """Steps of one model: call it with a batch and a learning rate, get the loss of the step as a tensor on the device."""
 
@@ -55,10 +81,7 @@ class Stepper:
         self._on_gpu = self._device.type == "cuda"
         self._record = record and self._on_gpu
         self._done = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._replayed = False
-        self._batch = torch.empty(0)
-        self._loss = torch.empty(0)
+        self._recorded: _Recorded | None = None
         if self._on_gpu:  # a saved state may have brought the learning rate as a number, or on the CPU
             for group in optimizer.param_groups:
                 group["lr"] = torch.zeros((), device=self._device)
@@ -69,25 +92,10 @@ class Stepper:
         # Memory that is not pinned would make the copy wait for the steps before.
         there = batch.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else batch
         self._set_rate(learning_rate)
-        if self._record and self._graph is None and self._done >= STEPS_BEFORE_RECORDING:
-            self._capture(there)
+        if self._record and self._recorded is None and self._done >= STEPS_BEFORE_RECORDING:
+            self._recorded = self._capture(there)
         self._done += 1
-        if self._graph is None:
-            return self._step(there)
-        return self._replay(there)
-
-    def _replay(self, batch: torch.Tensor) -> torch.Tensor:
-        if self._graph is None:
-            raise RuntimeError("no step is recorded")
-        self._batch.copy_(batch)
-        if not self._replayed:
-            self._loss.fill_(math.nan)
-        self._graph.replay()
-        loss = self._loss.clone()
-        if not self._replayed and bool(loss.isnan()):
-            raise NonFiniteError(f"A recorded training step gave no loss on {self._device}. Set compile = 'no'.")
-        self._replayed = True
-        return loss
+        return self._step(there) if self._recorded is None else self._recorded.replay(there)
 
     def _set_rate(self, learning_rate: float) -> None:
         for group in self._optimizer.param_groups:
@@ -105,9 +113,9 @@ class Stepper:
         self._optimizer.step()
         return loss.detach()
 
-    def _capture(self, batch: torch.Tensor) -> None:
-        """Record a step, which does not run it; where the GPU cannot record it, go on without and say so."""
-        self._batch = batch.clone()
+    def _capture(self, batch: torch.Tensor) -> _Recorded | None:
+        """Record a step, which does not run it; where the GPU cannot record it, say so and return None."""
+        read = batch.clone()
         graph = torch.cuda.CUDAGraph()
         self._optimizer.zero_grad(set_to_none=True)  # gradients belong to the graph's own memory
         torch.cuda.synchronize(self._device)
@@ -115,12 +123,12 @@ class Stepper:
         try:
             # What is recorded is the current GPU's work: on another one, the step would run and the graph be empty.
             with torch.cuda.device(self._device), recording:
-                self._loss = self._step(self._batch)
+                loss = self._step(read)
         except RuntimeError as error:
             warnings.warn(
                 f"A training step could not be recorded, so it is launched anew each time: {error}", stacklevel=2
             )
             self._record = False
             self._optimizer.zero_grad(set_to_none=True)
-            return
-        self._graph = graph
+            return None
+        return _Recorded(graph, read, loss)

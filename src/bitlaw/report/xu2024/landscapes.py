@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bitlaw.errors import InputError
-from bitlaw.predictor.curve import Curve
 from bitlaw.predictor.landscape import ModelRecords
 from bitlaw.report.words import count
 from bitlaw.report.xu2024 import models as named
@@ -103,7 +101,7 @@ def curves_by_family(models: Sequence[ModelRecords]) -> Sheet:
     for family in named.families_of(models):
         layers = []
         for rank, model in enumerate(m for m in named.of_family(models, family) if m.random):
-            curve = _curve(model)
+            curve = model.curve_if_any
             if curve is None:
                 continue
             key = f"size {rank + 1}"
@@ -136,7 +134,7 @@ def iso_snr(models: Sequence[ModelRecords]) -> Sheet:
     """Figure 2, right: loss against size at equal noise, a line each 2 dB, a panel a family."""
     panels = []
     for family in named.families_of(models):
-        found = [(m, c) for m in named.of_family(models, family) if m.random and (c := _curve(m)) is not None]
+        found = [(m, c) for m in named.of_family(models, family) if m.random and (c := m.curve_if_any) is not None]
         if len(found) < 2:
             continue
         sizes = np.array([m.quantized_parameters for m, _ in found], dtype=float)
@@ -322,15 +320,6 @@ def slopes_said(models: Sequence[ModelRecords]) -> str:
         if found
         else ""
     )
-
-
-def _curve(model: ModelRecords) -> Curve | None:
-    try:
-        curve = model.curve
-        curve.at(0.0)
-    except InputError:
-        return None
-    return curve
 
 
 def _points(model: ModelRecords, formats: Sequence[str]) -> bool:

@@ -1,10 +1,6 @@
-"""Further tables of docs/performance.md from the JSON lines of the other benchmarks, and the figure of how cost grows.
+"""Tables of docs/performance.md beyond one and twelve variants, and the figure of how cost grows; `performance_page.py` prints them."""
 
-python benchmarks/performance_more.py benchmarks/results/*.jsonl --figure docs/figures/performance-growth.png > tables.md
-"""
-
-import argparse
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +14,38 @@ VARIED = {
 }
 
 
+def markdown(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """Return a Markdown table; none where there are no rows."""
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *lines] if lines else []
+
+
 def paper_table(lines: list[Line]) -> list[str]:
     """The first paper's three variants, a checkpoint of each size, and the hours of all its checkpoints."""
     runs = sorted((x for x in lines if x["what"] == "paper"), key=lambda x: float(x["sweep"]))
-    if not runs:
-        return []
-    total = sum(run["sweep"] for run in runs)
-    return [
-        "| shape | three variants and their evaluation, s | one bare evaluation, s | of the roofline | peak, GiB |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {r['shape']} | {r['sweep']:.1f} | {r['bare']:.2f} | {r['share_of_roofline']:.0%} | {r['peak_gib']:.1f} |"
-            for r in runs
-        ),
-        f"| these {len(runs)}, {CHECKPOINTS} checkpoints each | {CHECKPOINTS * total:,.0f} = {CHECKPOINTS * total / 3600:.2f} hours | | | |",
+    total = CHECKPOINTS * sum(run["sweep"] for run in runs)
+    rows = [
+        [r["shape"], f"{r['sweep']:.1f}", f"{r['bare']:.2f}", f"{r['share_of_roofline']:.0%}", f"{r['peak_gib']:.1f}"]
+        for r in runs
     ]
+    if rows:
+        rows.append(
+            [
+                f"these {len(runs)}, {CHECKPOINTS} checkpoints each",
+                f"{total:,.0f} = {total / 3600:.2f} hours",
+                "",
+                "",
+                "",
+            ]
+        )
+    heads = [
+        "shape",
+        "three variants and their evaluation, s",
+        "one bare evaluation, s",
+        "of the roofline",
+        "peak, GiB",
+    ]
+    return markdown(heads, rows)
 
 
 def kernel_tables(lines: list[Line]) -> list[str]:
@@ -67,73 +80,59 @@ def kernel_tables(lines: list[Line]) -> list[str]:
 
 def large_table(lines: list[Line]) -> list[str]:
     """Models read block by block from disk."""
-    runs = [x for x in lines if x["what"] == "larger_than_gpu"]
-    if not runs:
-        return []
-    return [
-        "| shape | blocks | on disk, GB | seconds | seconds a block | all 80 blocks, s | peak GPU memory, GB |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {r['shape']} | {r['blocks']} of {r['of_blocks']} | {r['checkpoint_gb']:.0f} | {r['seconds']:.0f} | "
-            f"{r['seconds_a_block']:.2f} | {r['seconds_all_blocks']:.0f} | {r['peak_gpu_gb']:.1f} |"
-            for r in runs
+    heads = ["shape", "blocks", "on disk, GB", "seconds", "seconds a block", "all 80 blocks, s", "peak GPU memory, GB"]
+    return markdown(
+        heads,
+        (
+            [
+                r["shape"], f"{r['blocks']} of {r['of_blocks']}", f"{r['checkpoint_gb']:.0f}", f"{r['seconds']:.0f}",
+                f"{r['seconds_a_block']:.2f}", f"{r['seconds_all_blocks']:.0f}", f"{r['peak_gpu_gb']:.1f}",
+            ]
+            for r in lines if r["what"] == "larger_than_gpu"
         ),
-    ]
+    )  # fmt: skip
 
 
 def growth_table(lines: list[Line]) -> list[str]:
     """Slopes of log seconds."""
-    slopes = [x for x in lines if x["what"] == "growth_slope"]
-    if not slopes:
-        return []
-    points = [x for x in lines if x["what"] == "growth"]
     rows = []
-    for one in slopes:
-        chosen = sorted((p["value"], p["seconds"]) for p in points if p["varied"] == one["of"])
+    for one in [x for x in lines if x["what"] == "growth_slope"]:
+        chosen = sorted((p["value"], p["seconds"]) for p in lines if p["what"] == "growth" and p["varied"] == one["of"])
         (low, fast), (high, slow) = chosen[0], chosen[-1]
-        rows.append(
-            f"| {VARIED[one['of']]} | {low:,} to {high:,} | {fast:.2f} to {slow:.2f} | {one['slope']:.2f} | {one['upper_slope']:.2f} |"
-        )
-    return [
-        "| against | from, to | seconds | slope of log seconds | slope in the upper half |",
-        "|---|---|---|---|---|",
-        *rows,
-    ]
+        span, took = f"{low:,} to {high:,}", f"{fast:.2f} to {slow:.2f}"
+        rows.append([VARIED[one["of"]], span, took, f"{one['slope']:.2f}", f"{one['upper_slope']:.2f}"])
+    return markdown(["against", "from, to", "seconds", "slope of log seconds", "slope in the upper half"], rows)
 
 
 def peer_table(lines: list[Line]) -> list[str]:
     """QiD beside the peer on a trained checkpoint."""
-    runs = [x for x in lines if x["what"] == "peer_qid"]
-    if not runs:
-        return []
 
     def told(pair: list[float], sign: str = "") -> str:
         return f"{pair[0]:{sign}.5f} ± {pair[1]:.5f}"
 
-    return [
-        "| model | tokens | bits | QiD, bitlaw | QiD, llm-compressor | difference | same weights, at least |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {r['model']} | {r['tokens']:.3g} | {r['bits']} | {told(r['qid'])} | {told(r['peer_qid'])} | "
-            f"{told(r['difference'], '+')} | {r['least_same']:.2%} |"
-            for r in runs
+    heads = ["model", "tokens", "bits", "QiD, bitlaw", "QiD, llm-compressor", "difference", "same weights, at least"]
+    return markdown(
+        heads,
+        (
+            [
+                r["model"], f"{r['tokens']:.3g}", str(r["bits"]), told(r["qid"]), told(r["peer_qid"]),
+                told(r["difference"], "+"), f"{r['least_same']:.2%}",
+            ]
+            for r in lines if r["what"] == "peer_qid"
         ),
-    ]
+    )  # fmt: skip
 
 
 def step_table(lines: list[Line]) -> list[str]:
     """Training steps, recorded and launched anew."""
     runs = [x for x in lines if x["what"] == "train_step"]
-    names = dict.fromkeys(r["model"] for r in runs)
-    if not names:
-        return []
     rows = []
-    for name in names:
+    for name in dict.fromkeys(r["model"] for r in runs):
         ways = {r["recorded"]: r for r in runs if r["model"] == name}
         recorded, anew = ways[True]["milliseconds"], ways[False]["milliseconds"]
-        rate = ways[True]["tokens_per_second"]
-        rows.append(f"| {name} | {recorded:.1f} | {anew:.1f} | {anew / recorded:.2f} | {rate / 1e6:.2f}M |")
-    return ["| model | recorded, ms | launched anew, ms | ratio | tokens/s |", "|---|---|---|---|---|", *rows]
+        rate = f"{ways[True]['tokens_per_second'] / 1e6:.2f}M"
+        rows.append([name, f"{recorded:.1f}", f"{anew:.1f}", f"{anew / recorded:.2f}", rate])
+    return markdown(["model", "recorded, ms", "launched anew, ms", "ratio", "tokens/s"], rows)
 
 
 def draw(lines: list[Line], path: Path) -> None:
@@ -164,25 +163,14 @@ def draw(lines: list[Line], path: Path) -> None:
         plt.close(figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=Path)
-    parser.add_argument("--figure", type=Path)
-    given = parser.parse_args()
-    lines = [json.loads(line) for path in given.results for line in path.read_text().splitlines()]
-    for title, table in (
+def sections(lines: list[Line]) -> list[str]:
+    """Return all tables there are lines for, each under its title."""
+    made = (
         ("The first paper's three variants", paper_table(lines)),
         ("Read block by block from disk", large_table(lines)),
         ("How cost grows", growth_table(lines)),
         ("QiD beside the peer", peer_table(lines)),
         ("A training step", step_table(lines)),
         ("Kernels by format", kernel_tables(lines)),
-    ):
-        if table:
-            print(f"### {title}\n", *table, "", sep="\n")
-    if given.figure is not None and growth_table(lines):
-        draw(lines, given.figure)
-
-
-if __name__ == "__main__":
-    main()
+    )
+    return [line for title, table in made if table for line in ("", f"### {title}", "", *table)]
