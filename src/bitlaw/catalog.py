@@ -80,6 +80,10 @@ PROBES: Mapping[str, Entry] = {
         target="bitlaw.quantize.perturb:PERTURB_RANDOM",
         summary="weights moved along a random direction, at a ratio in dB",
     ),
+    "perturb_compensated": Entry(
+        target="bitlaw.quantize.compensated:PERTURB_COMPENSATED",
+        summary="random noise compensated as GPTQ compensates rounding: what GPTQ would gain",
+    ),
     "perturb_along": Entry(
         target="bitlaw.quantize.perturb:PERTURB_ALONG", summary="the direction of nearest or gptq, before and beyond it"
     ),

@@ -52,7 +52,7 @@ class Checkpoint:
     training_seed: int | None = None
 
 
-_PLACE = ("along", "offset_db", "snr_db", "seed", "layers")
+_PLACE = ("along", "offset_db", "snr_db", "seed", "layers", "micro_block")
 """Options that say where a probe is."""
 
 

@@ -23,7 +23,7 @@ def snr(weight: torch.Tensor, moved: torch.Tensor) -> float:
 
 
 def test_probes_are_variants_with_every_option_written_out() -> None:
-    assert set(PROBES) == {"perturb_random", "perturb_along"}
+    assert set(PROBES) == {"perturb_random", "perturb_along", "perturb_compensated"}
     random = make_variant("perturb_random", "none", {"snr_db": 12})
     assert (random.format, random.bits, random.group_size) == ("none", 16.0, 0)
     assert dict(random.options) == {"snr_db": 12.0, "seed": 0, "layers": "all", "taylor": False}

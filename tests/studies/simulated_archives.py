@@ -71,6 +71,9 @@ def damage(c: Checkpoint, v: Variant) -> tuple[float, float | None]:
         if v.method == "perturb_random":
             snr = float(v.options["snr_db"])
             return land.excess(snr), snr
+        if v.method == "perturb_compensated":
+            snr = float(v.options["snr_db"])
+            return land.excess(effective_db("gptq", snr)), snr - 1.4
         direction = str(v.options.get("along", v.method))
         snr = facts(v.format).gaussian_db + float(v.options.get("offset_db", 0.0))
         return land.excess(effective_db(direction, snr)), snr - 1.4 * (direction == "gptq")

@@ -226,3 +226,18 @@ def test_a_model_whose_loss_is_lost_fails_the_variants_that_ask() -> None:
 
     with pytest.raises(NonFiniteError, match="not finite"):
         taylor_terms(Broken(), [{"weight": torch.ones(1)}], [torch.zeros(1, 3, dtype=torch.int64)])
+
+
+def test_compensated_noise_is_less_harmful_in_a_trained_model(trained: nn.Module) -> None:
+    """Beside random noise of the same seed and distance; whole rows at once are that noise itself."""
+    bare = random(18.0, seed=1)
+    few, whole = (
+        make_variant("perturb_compensated", "none", {"snr_db": 18.0, "seed": 1, "micro_block": cells})
+        for cells in (1, 4096)
+    )
+    swept = sweep(trained, [few, whole, bare], sentences(32, 9001), sentences(64, 9002))
+    one, all_at_once, uncompensated = (s.seen for s in swept)
+    assert all_at_once.nats == pytest.approx(uncompensated.nats, rel=1e-4)
+    assert all_at_once.sqnr_db == pytest.approx(18.0, abs=1e-3)
+    assert one.sqnr_db < 17.9
+    assert 0 < one.kl_nats < 0.6 * uncompensated.kl_nats

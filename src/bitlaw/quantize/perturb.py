@@ -77,7 +77,7 @@ def perturb_random(weight: torch.Tensor, statistics: Statistics, format: Format,
     if not isinstance(statistics, Direction) or statistics.noise.shape != weight.shape:
         raise InputError(f"perturb_random needs a direction for a weight of shape {list(weight.shape)}.")
     moved = weight + statistics.noise.to(weight.device) * (statistics.length * decibels(options.snr_db))
-    return _moved(moved, f"a perturbation of {options.snr_db:g} dB")
+    return moved_to(moved, f"a perturbation of {options.snr_db:g} dB")
 
 
 def decibels(db: float) -> float:
@@ -85,7 +85,8 @@ def decibels(db: float) -> float:
     return float(10.0 ** (-db / 20.0))
 
 
-def _moved(weight: torch.Tensor, what: str) -> Quantized:
+def moved_to(weight: torch.Tensor, what: str) -> Quantized:
+    """Return a probe's point, 16 bits a weight. Raises NonFiniteError, naming what moved the weights, if it is not finite."""
     if not torch.isfinite(weight).all():
         raise NonFiniteError(f"{what} overflows the weights")
     return Quantized(weight=weight, stored_bits=16.0 * weight.numel())
@@ -160,7 +161,7 @@ def shift(weight: torch.Tensor, quantized: Quantized, options: AlongNearestOptio
     if options.offset_db == 0.0:
         return quantized
     moved = weight + (quantized.weight - weight) * decibels(options.offset_db)
-    return _moved(moved, f"an offset of {options.offset_db:g} dB")
+    return moved_to(moved, f"an offset of {options.offset_db:g} dB")
 
 
 def perturb_along(

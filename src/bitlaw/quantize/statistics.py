@@ -209,7 +209,15 @@ class Direction:
     length: float
 
 
-Statistics = InputStatistics | WeightGradients | Direction | None
+@dataclass(frozen=True, kw_only=True)
+class CalibratedDirection:
+    """A layer's part of a direction, and what its inputs tell."""
+
+    inputs: InputStatistics
+    direction: Direction
+
+
+Statistics = InputStatistics | WeightGradients | Direction | CalibratedDirection | None
 """What a method's function is given: what its `needs` name, or None."""
 
 

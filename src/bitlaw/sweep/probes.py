@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bitlaw.errors import InputError, NonFiniteError
+from bitlaw.quantize.compensated import CompensatedOptions
 from bitlaw.quantize.method import Method, NoOptions, Quantized
 from bitlaw.quantize.perturb import RandomOptions
 from bitlaw.quantize.statistics import Direction
@@ -21,6 +22,9 @@ from bitlaw.sweep.curvature import taylor_terms
 from bitlaw.sweep.decoder import Decoder
 from bitlaw.sweep.experts import plain_experts
 from bitlaw.sweep.layers import LinearLayer
+
+Drawn = RandomOptions | CompensatedOptions
+"""Options that name a random direction."""
 
 
 def layer_noise(seed: int, name: str, shape: Sequence[int]) -> torch.Tensor:
@@ -39,7 +43,7 @@ class Directions:
         self._noise_squares: dict[tuple[int, str], float] = {}
         self._kept: dict[tuple[int, str], torch.Tensor] = {}
 
-    def chosen(self, options: RandomOptions) -> list[str]:
+    def chosen(self, options: Drawn) -> list[str]:
         """Return the names of the layers that move. Raises InputError for a pattern that matches none."""
         if options.layers == "all":
             return list(self._layers)
@@ -52,16 +56,16 @@ class Directions:
             raise InputError(f"layers={options.layers!r} matches no layer. {told}.")
         return found
 
-    def of(self, options: RandomOptions) -> Mapping[str, Direction]:
+    def of(self, options: Drawn) -> Mapping[str, Direction]:
         """Return a direction's part in each chosen layer, by name; drawn when it is asked for."""
         return _Along(self, options)
 
-    def length(self, options: RandomOptions) -> float:
+    def length(self, options: Drawn) -> float:
         """Return |w| / |noise| over the chosen layers; 0 for weights that are all zero."""
         signal = math.sqrt(sum(self._square(name) for name in self.chosen(options)))
         return signal / math.sqrt(sum(self._noise_square(options.seed, name) for name in self.chosen(options)))
 
-    def unit(self, options: RandomOptions) -> dict[str, torch.Tensor]:
+    def unit(self, options: Drawn) -> dict[str, torch.Tensor]:
         """Return the unit direction itself, parameter name -> its part in the parameter's layout, float32."""
         names = self.chosen(options)
         parts: dict[str, torch.Tensor] = {}
@@ -113,7 +117,7 @@ class Directions:
 class _Along(Mapping[str, Direction]):
     """A direction by layer name."""
 
-    def __init__(self, directions: Directions, options: RandomOptions) -> None:
+    def __init__(self, directions: Directions, options: Drawn) -> None:
         self._directions = directions
         self._seed = options.seed
         self._names = dict.fromkeys(directions.chosen(options))

@@ -14,7 +14,7 @@ from bitlaw.formats import Format
 from bitlaw.kernels.grouped import quantize_groups
 from bitlaw.quantize import Method, find_method
 from bitlaw.quantize.method import PAIRS, NoOptions, Quantized, format_bits
-from bitlaw.quantize.statistics import InputStatistics, Statistics
+from bitlaw.quantize.statistics import CalibratedDirection, Direction, InputStatistics, Statistics
 from bitlaw.records import Seen, Variant
 from bitlaw.sweep.activations import ActivationFormat, ZeroCount
 from bitlaw.sweep.curvature import TaylorTerms
@@ -134,6 +134,9 @@ class Track:
     def _make(self, given: LayerWeight, statistics: Statistics, format: Format) -> Quantized:
         """Return Q(w) of a layer; a quantization that several variants need is made once for all of them."""
         method, options = self.maker
+        direction = self.of_weights.get(given.layer.name)
+        if isinstance(statistics, InputStatistics) and isinstance(direction, Direction):
+            statistics = CalibratedDirection(inputs=statistics, direction=direction)
 
         def make() -> Quantized:
             return method.quantize(given.weight, statistics, format, options, given.layer.name)
