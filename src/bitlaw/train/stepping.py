@@ -119,9 +119,11 @@ class Stepper:
         graph = torch.cuda.CUDAGraph()
         self._optimizer.zero_grad(set_to_none=True)  # gradients belong to the graph's own memory
         torch.cuda.synchronize(self._device)
-        recording: Any = torch.cuda.graph(graph, capture_error_mode="thread_local")
+        # What is recorded is one stream's work. Left to itself torch takes a stream of the first GPU that ever recorded, in all
+        # of the process: on another GPU the step would run and the graph be empty.
+        stream = torch.cuda.Stream(self._device)
+        recording: Any = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
         try:
-            # What is recorded is the current GPU's work: on another one, the step would run and the graph be empty.
             with torch.cuda.device(self._device), recording:
                 loss = self._step(read)
         except RuntimeError as error:
