@@ -3,26 +3,28 @@
 from bitlaw.datasets.card import Card
 
 TEXT = """\
-**What it is.** 532 measurements (504 of quantized models, 28 of the 16-bit model; none failed): the last checkpoints of
-lr-state's cosine runs (0.2M, 0.4M and 0.8M) measured again: on WikiText-2's test text and on the public-domain sample, and
-on the validation text with other group sizes and with rounded activations.
+**What it is.** 760 measurements (720 of quantized models, 40 of the 16-bit model; none failed): the last checkpoints of
+lr-state's cosine runs (0.2M, 0.4M, 0.8M and 3.2M) measured again: on WikiText-2's test text and on the public-domain
+sample, and on the validation text with other group sizes and with rounded activations.
 
 | model | suite | parameters N | tokens D measured | peak rate | rows |
 |---|---|---|---|---|---|
 | neox-0.8m-cosine | lr-state | 793 344 | 53.0M, 71.3M, 96.0M | 0.0025 | 114 |
 | neox-0.8m-low-cosine | lr-state | 793 344 | 53.0M, 71.3M, 96.0M | 0.001 | 114 |
+| neox-3.2m-cosine | lr-state | 3 159 552 | 53.0M, 71.3M, 96.0M | 0.002 | 114 |
+| neox-3.2m-low-cosine | lr-state | 3 159 552 | 53.0M, 71.3M, 96.0M | 0.0008 | 114 |
 | neox-199k-cosine | lr-state-cpu | 198 528 | 1.6M, 2.4M | 0.003 | 76 |
 | neox-199k-low-cosine | lr-state-cpu | 198 528 | 1.6M, 2.4M | 0.0012 | 76 |
 | neox-397k-cosine | lr-state-cpu | 396 800 | 1.6M, 2.4M | 0.003 | 76 |
 | neox-397k-low-cosine | lr-state-cpu | 396 800 | 1.6M, 2.4M | 0.0012 | 76 |
 
-**Variants** (rows). `awq int4_g128` (42), `gptq int2_g128` (28), `gptq int3_g128` (28), `gptq int3_g128_sym
-within_block=sequential` (28), `gptq int3_g32` (14), `gptq int3_g64` (14), `gptq int3_row` (14), `gptq int4_g128` (28),
-`gptq int4_g128 A:int4_token` (14), `gptq int4_g128 A:int8_token` (14), `gptq int4_g32` (14), `gptq int4_g64` (14), `gptq
-int4_row` (14), `nearest int3_g128` (28), `nearest int3_g32` (14), `nearest int3_g64` (14), `nearest int3_row` (14),
-`nearest int4_g128` (14), `nearest int4_g128 A:int4_token` (14), `nearest int4_g128 A:int8_token` (14), `nearest int4_g32`
-(14), `nearest int4_g64` (14), `nearest int4_row` (14), `nearest int8_g128 A:int8_token` (14), `nearest nf4_g64` (42), `none
-A:int4_token` (14), `none A:int8_token` (14). Linear layers of the blocks only: embeddings and head stay 16-bit.
+**Variants** (rows). `awq int4_g128` (60), `gptq int2_g128` (40), `gptq int3_g128` (40), `gptq int3_g128_sym
+within_block=sequential` (40), `gptq int3_g32` (20), `gptq int3_g64` (20), `gptq int3_row` (20), `gptq int4_g128` (40),
+`gptq int4_g128 A:int4_token` (20), `gptq int4_g128 A:int8_token` (20), `gptq int4_g32` (20), `gptq int4_g64` (20), `gptq
+int4_row` (20), `nearest int3_g128` (40), `nearest int3_g32` (20), `nearest int3_g64` (20), `nearest int3_row` (20),
+`nearest int4_g128` (20), `nearest int4_g128 A:int4_token` (20), `nearest int4_g128 A:int8_token` (20), `nearest int4_g32`
+(20), `nearest int4_g64` (20), `nearest int4_row` (20), `nearest int8_g128 A:int8_token` (20), `nearest nf4_g64` (60), `none
+A:int4_token` (20), `none A:int8_token` (20). Linear layers of the blocks only: embeddings and head stay 16-bit.
 
 **Training.** `studies/lr-state/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
 torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the

@@ -3,15 +3,31 @@
 from bitlaw.datasets.card import Card
 
 TEXT = """\
-**What it is.** 470 measurements (376 of quantized models, 94 of the 16-bit model; none failed): GPT-NeoX models of 0.2M,
-0.4M and 0.8M parameters, to 96M tokens, under learning-rate schedules that differ: `constant`, `cosine`, `wsd25` and
+**What it is.** 1110 measurements (888 of quantized models, 222 of the 16-bit model; none failed): GPT-NeoX models of 0.2M,
+0.4M, 0.8M and 3.2M parameters, to 96M tokens, under learning-rate schedules that differ: `constant`, `cosine`, `wsd25` and
 `wsd50` (straight decay over the last 25 % and 50 % of the tokens), where there, `-48` (the same over 48M tokens), `low-`
 (0.4 of the peak rate) and averages of weights of the constant run (`+mean5`).
 
 | model | suite | parameters N | tokens D measured | peak rate | rows |
 |---|---|---|---|---|---|
+| neox-0.8m-constant | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0025 | 40 |
+| neox-0.8m-constant+mean5 | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0025 | 40 |
 | neox-0.8m-cosine | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0025 | 40 |
+| neox-0.8m-cosine-48 | lr-state | 793 344 | 12.0M, 14.6M, 17.8M, 21.7M, 26.5M, 32.3M, 39.3M, 48.0M | 0.0025 | 40 |
+| neox-0.8m-low-constant | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.001 | 40 |
 | neox-0.8m-low-cosine | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.001 | 40 |
+| neox-0.8m-wsd25 | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0025 | 40 |
+| neox-0.8m-wsd25-48 | lr-state | 793 344 | 12.0M, 14.6M, 17.8M, 21.7M, 26.5M, 32.3M, 39.3M, 48.0M | 0.0025 | 40 |
+| neox-0.8m-wsd50 | lr-state | 793 344 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0025 | 40 |
+| neox-3.2m-constant | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.002 | 40 |
+| neox-3.2m-constant+mean5 | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.002 | 40 |
+| neox-3.2m-cosine | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.002 | 40 |
+| neox-3.2m-cosine-48 | lr-state | 3 159 552 | 12.0M, 14.6M, 17.8M, 21.7M, 26.5M, 32.3M, 39.3M, 48.0M | 0.002 | 40 |
+| neox-3.2m-low-constant | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0008 | 40 |
+| neox-3.2m-low-cosine | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.0008 | 40 |
+| neox-3.2m-wsd25 | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.002 | 40 |
+| neox-3.2m-wsd25-48 | lr-state | 3 159 552 | 12.0M, 14.6M, 17.8M, 21.7M, 26.5M, 32.3M, 39.3M, 48.0M | 0.002 | 40 |
+| neox-3.2m-wsd50 | lr-state | 3 159 552 | 12.0M, 16.1M, 21.8M, 29.2M, 39.4M, 53.0M, 71.3M, 96.0M | 0.002 | 40 |
 | neox-199k-constant | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
 | neox-199k-constant+mean5 | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
 | neox-199k-cosine | lr-state-cpu | 198 528 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
@@ -26,8 +42,8 @@ TEXT = """\
 | neox-397k-low-cosine | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.0012 | 30 |
 | neox-397k-wsd25 | lr-state-cpu | 396 800 | 0.3M, 0.5M, 0.7M, 1.0M, 1.6M, 2.4M | 0.003 | 30 |
 
-**Variants** (rows). `gptq int2_g128` (94), `gptq int3_g128` (94), `gptq int4_g128` (94), `nearest int3_g128` (94). Linear
-layers of the blocks only: embeddings and head stay 16-bit.
+**Variants** (rows). `gptq int2_g128` (222), `gptq int3_g128` (222), `gptq int4_g128` (222), `nearest int3_g128` (222).
+Linear layers of the blocks only: embeddings and head stay 16-bit.
 
 **Training.** `studies/lr-state/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
 torch.compile, AdamW, batches of 128 windows of 512 tokens; the tokenizer of mini-pythia. Training losses and SHA-256 of the
@@ -49,7 +65,6 @@ project's licence (Apache-2.0).
 **Known defects.**
 - One training seed. Runs of one size and peak rate see the same batches in the same order, so before a decay begins `wsd`
   and `constant` runs differ by the GPU's rounding only.
-- `lr-state`: of 144 checkpoints of `plan.toml` 128 were not measured, of 16 models.
 - Text: 117.2M tokens of corpus/train-*.jsonl.zst; the longest run measured (96.0M) reads 0.8 times as much.
 - Text: 4.2M tokens of calibration.jsonl; the longest run measured (2.4M) reads 0.6 times as much.
 """

@@ -3,17 +3,20 @@
 from bitlaw.datasets.card import Card
 
 TEXT = """\
-**What it is.** 96 measurements (72 of quantized models, 24 of the 16-bit model; none failed): GPT-NeoX models of 0.8M and
+**What it is.** 192 measurements (144 of quantized models, 48 of the 16-bit model; none failed): GPT-NeoX models of 0.8M and
 6.3M parameters, to 64M tokens, trained in 16 bits and with ternary weights (BitNet b1.58, `-b158`; `-fast`: at twice the
 peak rate), same seed and batches.
 
 | model | parameters N | checkpoints | last D measured | schedule, peak rate, seed | rows |
 |---|---|---|---|---|---|
 | neox-0.8m | 793 344 | 8 | 64.0M | cosine, 0.0025, 0 | 32 |
+| neox-0.8m-b158 | 793 344 | 8 | 64.0M | cosine, 0.0025, 0 | 32 |
+| neox-0.8m-b158-fast | 793 344 | 8 | 64.0M | cosine, 0.005, 0 | 32 |
 | neox-6.3m | 6 318 592 | 8 | 64.0M | cosine, 0.0015, 0 | 32 |
+| neox-6.3m-b158 | 6 318 592 | 8 | 64.0M | cosine, 0.0015, 0 | 32 |
 | neox-6.3m-b158-fast | 6 318 592 | 8 | 64.0M | cosine, 0.003, 0 | 32 |
 
-**Variants** (rows). `gptq int2_g128` (24), `gptq int4_g128` (24), `nearest int1.58_tensor_absmax` (24). Linear layers of
+**Variants** (rows). `gptq int2_g128` (48), `gptq int4_g128` (48), `nearest int1.58_tensor_absmax` (48). Linear layers of
 the blocks only: embeddings and head stay 16-bit.
 
 **Training.** `studies/native/plan.toml` by `studies/gpu/run.py` ([studies.md](studies.md)): bfloat16 autocast,
@@ -31,8 +34,6 @@ project's licence (Apache-2.0).
 **Known defects.**
 - One training seed; peak rates not tuned for either kind; BitNet's additional norms are left out.
 - A ternary checkpoint holds the weights it computes with; GPTQ and nearest start from those.
-- `native`: of 48 checkpoints of `plan.toml` 24 were not measured, of neox-0.8m-b158 (8), neox-0.8m-b158-fast (8) and
-  neox-6.3m-b158 (8).
 - Text: 117.2M tokens of corpus/train-*.jsonl.zst; the longest run measured (64.0M) reads 0.5 times as much.
 """
 
