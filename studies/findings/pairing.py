@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from bitlaw.records import Measurement
@@ -64,8 +65,16 @@ class Ratio:
         return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
+def _half(values: NDArray[np.float64]) -> float:
+    """Return half of the interval of a mean by Student's t."""
+    return float(student.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def mean_ratio(logs: Sequence[float], clusters: Sequence[Hashable]) -> Ratio:
-    """Return the geometric mean of ratios given as logarithms; the interval is Student's t over the clusters' means."""
+    """Return the geometric mean of ratios given as logarithms; the interval is Student's t over the clusters' means.
+
+    It is never narrower than that over all ratios as if they were independent: two clusters may agree by chance.
+    """
     if not len(logs):
         return Ratio(value=np.nan, low=np.nan, high=np.nan, pairs=0, clusters=0, spread=np.nan)
     names = list(dict.fromkeys(clusters))
@@ -73,7 +82,7 @@ def mean_ratio(logs: Sequence[float], clusters: Sequence[Hashable]) -> Ratio:
     middle = float(means.mean())
     half = np.nan
     if len(means) > 1:
-        half = float(student.ppf(0.5 + LEVEL / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+        half = max(_half(means), _half(np.array(logs)))
     return Ratio(
         value=float(np.exp(middle)),
         low=float(np.exp(middle - half)),

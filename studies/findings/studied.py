@@ -22,9 +22,26 @@ ALIKE = 0.1  # exponents that differ by no more than this are alike
 LITTLE = 1.1  # times as much QiD that counts as little more
 
 
+def _elsewhere(rows: Sequence[Measurement]) -> str:
+    """Return what the study's other suites say of the same."""
+    told = ""
+    for suite in dict.fromkeys(m.asked.checkpoint.suite for m in rows):
+        mine = decay.comparable([m for m in rows if m.asked.checkpoint.suite == suite])
+        n, last = decay.found(mine), max(map(tokens, mine)) / 1e6
+        sizes = ", ".join(sorted({decay.size(m) for m in mine}))
+        ends = ", ".join(f"{a} {r.words()}" for a, r in n.ends.items())
+        told += (
+            f"- `{suite}` (sizes {sizes}, to {last:.3g}M tokens): at its last tokens over the constant rate {ends}; beta {_estimate(n.beta)}, "
+            f"lam {_estimate(n.lam)}; averages {n.averaged.words()}.\n"
+        )
+    return told
+
+
 def of_decay(rows: Sequence[Measurement]) -> Part:
-    """The study lr-state."""
-    rows = decay.comparable(rows)
+    """The study lr-state: judged by the suite with the longest runs, the others told beside."""
+    longest = max(rows, key=tokens).asked.checkpoint.suite
+    others = [m for m in rows if m.asked.checkpoint.suite != longest]
+    rows = decay.comparable([m for m in rows if m.asked.checkpoint.suite == longest])
     n, judge = decay.found(rows), decay.judged(rows)
     part = Part(title="Tokens or decay? (lr-state)")
     grid = sorted({tokens(m) for m in rows})
@@ -47,10 +64,16 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
             evidence=f"constant rate, {span} tokens, beta: {betas} (figure 1); judged at {decay.bits_of(judge)} bits",
         ),
         Claim(
-            claim="decay of the learning rate raises QiD at equal tokens",
+            claim="a decay at the end of a held rate (wsd) raises QiD at equal tokens",
             whose="arXiv 2510.06213",
-            verdict=all_of(over(r) for r in n.ends.values()),
-            evidence=f"QiD at each run's last tokens over that of the constant rate: {', '.join(f'{a} {w}' for a, w in words.items())}; control, before the decay begins: {n.control.words()} (figure 1)",
+            verdict=all_of(over(r) for a, r in n.ends.items() if a.startswith("wsd")),
+            evidence=f"QiD at each run's last tokens over that of the constant rate: {', '.join(f'{a} {w}' for a, w in words.items() if a.startswith('wsd'))}; control, before the decay begins: {n.control.words()} (figure 1)",
+        ),
+        Claim(
+            claim="a cosine, whose rate is lower all along, ends with more QiD than a held rate at equal tokens",
+            whose="arXiv 2510.06213",
+            verdict=over(n.ends["cosine"]),
+            evidence=f"at its last tokens over the constant rate: {words['cosine']} (figure 1)",
         ),
         Claim(
             claim="tokens alone explain the growth, the learning-rate state adds nothing",
@@ -84,7 +107,7 @@ group 128), intervals over size and peak rate. Before its decay begins a `wsd` r
 says how far two such runs are apart.
 
 - Loss at each run's last tokens, less that of the constant rate: {losses}.{buys}
-{short}- The regression has {n.rows} rows: ln QiD = a(size, width) + beta ln D + lam ln(peak rate / rate) + mu ln(peak rate); beta {_estimate(n.beta)} is
+{short}{_elsewhere(others)}- The regression has {n.rows} rows: ln QiD = a(size, width) + beta ln D + lam ln(peak rate / rate) + mu ln(peak rate); beta {_estimate(n.beta)} is
   growth at a held rate, lam {_estimate(n.lam)} what decay adds. Intervals are over runs.
 
 ![QiD by schedule](figures/findings-decay.png)

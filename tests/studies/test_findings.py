@@ -107,9 +107,38 @@ def test_growth_decay_peak_and_averages_of_lr_state() -> None:
     assert found.averaged.value == pytest.approx(0.8)
     assert found.early_decay.value == pytest.approx(10**0.2, rel=0.05)  # some have not quite decayed
     part = module("studied").of_decay(rows)
-    said = {c.claim.split(" ")[0]: c.verdict for c in part.claims}
-    assert said == {"QiD": "holds", "decay": "holds", "tokens": "does not hold", "a": "holds", "averaging": "holds"}
+    said = {" ".join(c.claim.split(" ")[:2]): c.verdict for c in part.claims}
+    assert said.pop("tokens alone") == "does not hold"
+    assert list(said) == ["QiD grows", "a decay", "a cosine,", "a lower", "averaging weights"]
+    assert set(said.values()) == {"holds"}
     assert "beta\n  0.60" in part.text or "beta 0.60" in " ".join(part.text.split())
+
+
+def test_a_suite_with_shorter_runs_is_told_beside() -> None:
+    rows = of_plan("lr-state", decaying)
+    shorter = [
+        replace(
+            m,
+            asked=replace(
+                m.asked,
+                checkpoint=replace(m.asked.checkpoint, suite="small", tokens=(m.asked.checkpoint.tokens or 0) // 10),
+            ),
+        )
+        for m in of_plan("lr-state", lambda c, bits: 0.1 / bits)
+    ]
+    alone, both = (module("studied").of_decay(r) for r in (rows, [*shorter, *rows]))
+    assert both.claims == alone.claims
+    assert (
+        "- `small` (sizes 0.8m, 3.2m, to 9.6M tokens): at its last tokens over the constant rate cosine 1.00"
+        in both.text
+    )
+    assert "small" not in alone.text
+
+
+def test_two_clusters_that_agree_by_chance_are_not_sure() -> None:
+    ratio = module("pairing").mean_ratio([-0.5, 0.5, -0.4, 0.4], ["a", "a", "b", "b"])
+    assert ratio.low < 0.7
+    assert ratio.high > 1.4
 
 
 def test_the_short_plan_tells_the_same() -> None:
