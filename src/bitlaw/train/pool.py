@@ -1,4 +1,8 @@
-"""Processes that train one model each, as many side by side as there are slots; what they say comes through one queue."""
+"""Processes that train one model each, as many side by side as there are slots; what they say comes through one queue.
+
+Not `workers.run_tasks`: its pool of processes is lost as a whole when one is killed, which costs a measurement that is made again,
+but here would stop trainings of hours. Each of these has a log of its own, whose end says how it died.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from bitlaw.errors import InputError
 from bitlaw.progress import Progress
 from bitlaw.train.corpus import WORK
 from bitlaw.train.plan import ModelPlan, TrainPlan
+from bitlaw.workers import usable_cores
 
 LOG_LINES = 3  # of a dead worker that are told
 
@@ -45,7 +50,7 @@ def train_models(
 ) -> dict[str, str]:
     """Train models side by side, the longest first; return the reason for each that failed, by name."""
     devices = find_devices(device)
-    count = workers or (cores() if devices == ("cpu",) else len(devices))
+    count = workers or (usable_cores() if devices == ("cpu",) else len(devices))
     slots = list(range(min(len(models), count)))
     waiting = sorted(models, key=lambda m: cost(m, text["vocabulary"]))
     events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
@@ -103,11 +108,6 @@ def find_devices(device: str) -> tuple[str, ...]:
     if not chosen:
         raise InputError(f"No device {device!r} here. Known: auto, {', '.join(('cpu', *found))}.")
     return chosen
-
-
-def cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cost(model: ModelPlan, vocabulary: int) -> float:
