@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from bitlaw.cli.main import main
+from bitlaw.datasets import load
 from bitlaw.errors import InputError
 from bitlaw.laws import load_law
 from bitlaw.records import Measurement, TextSet, Variant
 from bitlaw.report.ouyang2024 import reproduce_ouyang2024
 from bitlaw.report.ouyang2024.published import ITEMS, LABELS, LEVELS, TABLE_1
+from bitlaw.report.ouyang2024.rows import main_rows, models_of, usable
 from bitlaw.report.papers import write_reproduction
 from bitlaw.report.slopes import common_slope
 from bitlaw.reproduce import reproduce
@@ -184,3 +186,18 @@ def test_the_second_paper_on_the_shipped_records(tmp_path: Path) -> None:
     assert "made" in states.values()
     assert all(item["missing"] for item in found["items"] if item["state"] == "missing")
     assert Path(found["page"]).is_file()
+
+
+def test_suites_scored_on_the_same_tokens_stand_together() -> None:
+    rows = [m for name in ("mini-pythia", "mini-pythia-2") for m in load(name)]
+    both, one = main_rows(usable(rows)), main_rows(usable(rows), "mini-pythia")
+    assert both.words.startswith("suites mini-pythia-2 and mini-pythia, GPTQ with the paper's settings")
+    assert set(models_of(both.rows)) > set(models_of(one.rows)) > {"neox-17.7m"}
+    assert {m.asked.checkpoint.suite for m in one.rows} == {"mini-pythia"}
+    again = [
+        dataclasses.replace(
+            m, asked=dataclasses.replace(m.asked, checkpoint=dataclasses.replace(m.asked.checkpoint, suite="copy"))
+        )
+        for m in one.rows[:9]
+    ]
+    assert main_rows(usable([*rows, *again])) == both  # of two models of one name, that of the larger suite

@@ -121,8 +121,8 @@ class Stepper:
         torch.cuda.synchronize(self._device)
         # What is recorded is one stream's work. Left to itself torch takes a stream of the first GPU that ever recorded, in all
         # of the process: on another GPU the step would run and the graph be empty.
-        stream = torch.cuda.Stream(self._device)
-        recording: Any = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
+        new_stream: Any = torch.cuda.Stream  # torch does not type its constructor
+        recording: Any = torch.cuda.graph(graph, stream=new_stream(self._device), capture_error_mode="thread_local")
         try:
             with torch.cuda.device(self._device), recording:
                 loss = self._step(read)

@@ -24,6 +24,18 @@ QID = "QiD, nats per token"
 TOKENS = "training tokens D"
 
 
+FEW = 6  # entries that a legend may have over the data
+
+
+def _legend(figure: Figure, axis: Axes, **where: Any) -> None:
+    """Name what is drawn: over the data, or beside the panels where there are many names."""
+    handles, labels = axis.get_legend_handles_labels()
+    if len(labels) > FEW:
+        figure.legend(handles, labels, fontsize=7, loc="outside right upper")
+    else:
+        axis.legend(fontsize=7, **where)
+
+
 def predictions(values: Mapping[tuple[float, float], Array], grid: Array, ceiling: float) -> Figure:
     """F1: the laws' QiD against tokens up to 1e14, a panel a width; values: (bits, N) -> QiD on the grid of tokens."""
     widths = sorted({bits for bits, _ in values})
@@ -135,7 +147,7 @@ def against_tokens(
         tokens_axis(axis, [float(tokens(m)) for m in rows])
     axes[0][0].set_ylim(bottom=LEAST)
     axes[0][0].set_ylabel(QID)
-    axes[0][0].legend(fontsize=7, loc="upper left")
+    _legend(figure, axes[0][0], loc="upper left")
     return figure
 
 
@@ -156,7 +168,7 @@ def against_size(values: Mapping[tuple[float, float], Mapping[int, float]]) -> F
         axis.set(xscale="log", yscale="log", title=bits_name(bits), xlabel="non-embedding parameters N")
         axis.xaxis.set_minor_locator(NullLocator())
     axes[0][0].set_ylabel(QID)
-    axes[0][0].legend(fontsize=7)
+    _legend(figure, axes[0][0])
     return figure
 
 
@@ -182,7 +194,7 @@ def against_bits(rows: Sequence[Measurement], slope: float) -> Figure:
         axis.set_xticks(widths, [f"{p:g}" for p in widths])
         axis.xaxis.set_minor_locator(NullLocator())
     axes[0][0].set_ylabel(QID)
-    axes[0][0].legend(fontsize=7)
+    _legend(figure, axes[0][0])
     return figure
 
 
@@ -202,7 +214,7 @@ def quantized_losses(rows: Sequence[Measurement], predicted: Mapping[str, float]
         tokens_axis(axis, [float(tokens(m)) for m in rows])
         linear_axis(axis)
     axes[0][0].set_ylabel("loss of the quantized model,\nnats per token (dashed: law)")
-    axes[0][0].legend(fontsize=7)
+    _legend(figure, axes[0][0])
     return figure
 
 

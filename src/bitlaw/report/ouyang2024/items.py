@@ -28,8 +28,8 @@ def reproduce_ouyang2024(
 ) -> Reproduction:
     """Return the paper's items from measurements of any number of suites.
 
-    source: sentences that say where they come from. suite: the one that stands for Pythia (default: the one with most
-    rows of GPTQ). changes: quantiles of weight changes (`bitlaw.suites.changes`), for F12.
+    source: sentences that say where they come from. suite: the one that stands for Pythia (default: all scored on the
+    same tokens). changes: quantiles of weight changes (`bitlaw.suites.changes`), for F12.
     """
     rows = usable(measurements)
     main = main_rows(rows, suite)

@@ -91,9 +91,10 @@ def is_ordinary(m: Measurement) -> bool:
 
 
 def main_rows(rows: Sequence[Measurement], suite: str = "") -> Main:
-    """Return the rows of one suite that stand for the paper's: with its settings where there are two widths of them, else plain GPTQ.
+    """Return the rows that stand for the paper's: with its settings where there are two widths of them, else plain GPTQ.
 
-    suite: by default the one with most such rows.
+    suite: only its rows; by default those of all suites that were scored on the same tokens, that with most rows first where
+    two have models of one name.
     """
     ordinary = [m for m in rows if is_ordinary(m)]
     for test, words in (
@@ -103,11 +104,18 @@ def main_rows(rows: Sequence[Measurement], suite: str = "") -> Main:
         chosen = [m for m in ordinary if test(m.asked.variant) and m.asked.variant.bits in WIDTHS]
         text = main_text(chosen)  # not of all rows: other studies' texts may have more
         chosen = [m for m in chosen if m.asked.evaluation.token_hash == text]
-        suites = [m.asked.checkpoint.suite for m in chosen]
-        own = suite or max(dict.fromkeys(suites), key=suites.count, default="")
-        chosen = one_calibration(m for m in chosen if m.asked.checkpoint.suite == own)
+        chosen = one_calibration(m for m in chosen if suite in ("", m.asked.checkpoint.suite))
+        listed = [m.asked.checkpoint.suite for m in chosen]
+        suites = sorted(dict.fromkeys(listed), key=lambda name: -listed.count(name))
+        owner: dict[str, str] = {}
+        for name in suites:
+            for m in chosen:
+                if m.asked.checkpoint.suite == name:
+                    owner.setdefault(m.asked.checkpoint.model, name)
+        chosen = [m for m in chosen if owner[m.asked.checkpoint.model] == m.asked.checkpoint.suite]
         if len({m.asked.variant.bits for m in chosen}) > 1 and len(models_of(chosen)) > 1:
-            return Main(rows=tuple(chosen), words=f"suite {own}, {words}")
+            own = [name for name in suites if name in owner.values()]
+            return Main(rows=tuple(chosen), words=f"suite{'s' * (len(own) > 1)} {' and '.join(own)}, {words}")
     return Main(rows=(), words="no rows of GPTQ at two of 2, 3 and 4 bits on two sizes")
 
 
