@@ -2,8 +2,8 @@
 
     python benchmarks/probe_cost.py runs/families llama-400k [--device cuda]
 
-1. `bitlaw probe`'s sweep (the 16-bit model and one direction at 19 distances, 32 windows) over one evaluation of the 16-bit
-   model on 256 windows: at most 3 is wanted.
+1. `bitlaw probe`'s sweep (the 16-bit model and one direction at 13 distances, 32 windows; then with compensated noise beside them, and the inputs
+   it needs) over one evaluation of the 16-bit model on 256 windows: at most 3 is wanted.
 2. The plan `grid` on that checkpoint: its quantizations alone, and with as many probes beside them: at most 1.5 is wanted.
 """
 
@@ -19,7 +19,7 @@ import torch
 from bitlaw.measure import MeasurePlan, measure_plan, read_plan
 from bitlaw.measure.foreign import find_original
 from bitlaw.measure.running import evaluation_windows_of
-from bitlaw.probe import SNR_DB, WINDOWS
+from bitlaw.probe import CALIBRATION_WINDOWS, SNR_DB, WINDOWS, compensated_variants
 from bitlaw.quantize import make_variant
 from bitlaw.records import Variant
 from bitlaw.suites import Suite, open_suite
@@ -46,11 +46,11 @@ def main() -> None:
     ids = torch.from_numpy(evaluation_windows_of(plan, alone).ids.astype(np.int64))
     model, _ = checkpoint.load(given.device, "float32")
 
-    def seconds(variants: Sequence[Variant], windows: int) -> float:
+    def seconds(variants: Sequence[Variant], windows: int, inputs: int = 128) -> float:
         least = float("inf")
         for _ in range(given.repeats):
             begun = now(given.device)
-            sweep(model, variants, ids[:windows], ids[:128], batch_windows=32)
+            sweep(model, variants, ids[:windows], ids[:inputs], batch_windows=32)
             least = min(least, now(given.device) - begun)
         return least
 
@@ -59,6 +59,11 @@ def main() -> None:
     probed = seconds([Variant(), *line], WINDOWS)
     print(f"{given.checkpoint} on {given.device}: 16-bit model, {given.windows} windows: {once:.3f} s")
     print(f"probe, {len(line)} distances, {WINDOWS} windows: {probed:.3f} s = {probed / once:.2f} evaluations")
+    noise = compensated_variants()
+    probed = seconds([Variant(), *line, *noise], WINDOWS, CALIBRATION_WINDOWS)
+    print(
+        f"with {len(noise)} of compensated noise, {CALIBRATION_WINDOWS} windows of inputs: {probed:.3f} s = {probed / once:.2f} evaluations"
+    )
     given.repeats = 1
     grid = measure_plan(read_plan("grid")).variants
     quantized = [v for v in grid if v.method in ("nearest", "gptq")]

@@ -9,8 +9,8 @@ import pytest
 
 from bitlaw.cli.main import main
 from bitlaw.errors import InputError
-from bitlaw.predictor import Predictors, predictor_train
-from bitlaw.probe import grid_variant, open_model, probe, probe_path
+from bitlaw.predictor import Predictors, collect, predictor_train
+from bitlaw.probe import COMPENSATED_BLOCKS, COMPENSATED_DB, grid_variant, open_model, probe, probe_path
 from bitlaw.store import open_store
 from bitlaw.train import train
 from tests.predictor.simulated_families import simulate
@@ -169,3 +169,25 @@ def test_the_command(suite: Path, tmp_path: Path, trained: Predictors, capsys: p
         assert word in said
     assert main(["probe", str(suite / "suite")]) == 2
     assert "Give --store" in capsys.readouterr().err
+
+
+def test_compensated_noise_is_measured_where_the_predictor_reads_it(suite: Path, tmp_path: Path) -> None:
+    simulated = simulate(("bloom", "gpt2", "llama"), sizes=(50_000, 800_000), gains=True)
+    reads = predictor_train(simulated, kinds=("zero-shot", "zero-shot-compensated"))
+    asked = {"evaluation": str(suite / "other.txt"), "calibration": str(suite / "other.txt"), **SMALL}
+    found = probe(suite / "suite", tmp_path / "s.db", predictor=reads, formats=["mxint3_k16"], **asked)
+    assert [(row["micro_block"], row["snr_db"]) for row in found.compensated] == [
+        (block, db) for block in COMPENSATED_BLOCKS for db in COMPENSATED_DB
+    ]
+    assert found.forecast is not None
+    with open_store(tmp_path / "s.db") as opened:  # this network's own noise may hide what compensation is worth
+        known = collect(opened.read())[0].compensation is not None
+    kind = "zero-shot-compensated" if known else "zero-shot"
+    assert {row.method: row.predictor for row in found.forecast.rows} == {"nearest": "zero-shot", "gptq": kind}
+    for given in ({"compensated": False}, {"methods": ["nearest"]}, {"predictor": reads.only("zero-shot")}):
+        alone = probe(
+            suite / "suite", tmp_path / "t.db", **{"predictor": reads, **given}, formats=["mxint3_k16"], **asked
+        )
+        assert alone.compensated == ()
+        assert alone.forecast is not None
+        assert {row.predictor for row in alone.forecast.rows} == {"zero-shot"}

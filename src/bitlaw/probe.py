@@ -5,7 +5,8 @@
     for row in found.forecast.rows: print(row.method, row.format, row.loss, row.low, row.high)
 
 One sweep measures the 16-bit model and points along random directions (docs/landscape.md) on few windows; the predictor turns
-them into losses by format and method, with intervals. `verify` then measures some of them. Everything measured is in the
+them into losses by format and method, with intervals. Where the predictor reads it, noise compensated as GPTQ would is measured beside them, with
+inputs from the calibration text: what GPTQ would gain in this model. `verify` then measures some of them. Everything measured is in the
 store, so a second call goes on where the first ended. `probe_path(...)`: the loss between two checkpoints of a suite.
 """
 
@@ -36,6 +37,11 @@ from bitlaw.suites.weights import count_parameters, folder_shapes
 
 SNR_DB = tuple(range(30, -7, -3))
 """Distances of the probes by default, dB; with 32 windows they cost less than three evaluations of 256 windows."""
+COMPENSATED_DB, COMPENSATED_BLOCKS = (18, 12, 6), (16, 128)
+"""Distances and cells of compensated noise: among SNR_DB where formats of 2 to 4 bits lie, and at both ends of the formats' blocks."""
+CALIBRATION_WINDOWS = (
+    64  # of compensated noise; its damping is not searched, which costs more and changes the gain by .1 dB or so
+)
 WINDOWS = 32
 METHODS = ("nearest", "gptq")
 
@@ -61,6 +67,7 @@ class Verified:
 class Probed:
     """What probing one model gave.
 
+    compensated one entry a probe of compensated noise: as landscape, with micro_block
     landscape   one entry a probe over all layers: seed, snr_db, loss, qid, qid_se, gradient_along, curvature_along; failed ones
                 have a reason and no loss
     layers      one entry a layer moved alone by layer_snr_db: layer, parameters, qid, qid_se; the most sensitive first
@@ -73,6 +80,7 @@ class Probed:
     baseline_loss: float
     tokens_scored: int
     landscape: tuple[Mapping[str, Any], ...]
+    compensated: tuple[Mapping[str, Any], ...] = ()
     layers: tuple[Mapping[str, Any], ...] = ()
     forecast: ModelForecast | None = None
     no_forecast: str = ""
@@ -84,8 +92,8 @@ class Probed:
         """Return plain values for JSON."""
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         content["forecast"] = None if self.forecast is None else self.forecast.to_dict()
-        content["landscape"] = [dict(row) for row in self.landscape]
-        content["layers"] = [dict(row) for row in self.layers]
+        for name in ("landscape", "compensated", "layers"):
+            content[name] = [dict(row) for row in getattr(self, name)]
         content["verified"] = [dataclasses.asdict(row) for row in self.verified]
         return content
 
@@ -101,6 +109,7 @@ def probe(
     taylor: bool = False,
     layers: bool = False,
     layer_snr_db: float = 10.0,
+    compensated: bool = True,
     formats: Sequence[str] = PAPER_FORMATS,
     methods: Sequence[str] = METHODS,
     predictor: Predictors | str | os.PathLike[str] | None = None,
@@ -119,7 +128,8 @@ def probe(
     model: a folder of a Hugging Face checkpoint, or a suite (name or folder) whose checkpoint is `of` (`MODEL@STEP`, by default
     the only model's last). tokens: it was trained on, where its suite does not say. seeds: random directions. taylor: also g.e and
     e.H.e of each. layers: also move each layer alone, by layer_snr_db. predictor: trained predictors or a file of them; None
-    for those that come with bitlaw. verify: how many of the forecasts to measure, spread over their range.
+    for those that come with bitlaw. compensated: also noise compensated as GPTQ would, with inputs of the calibration text, where the predictor reads it.
+    verify: how many of the forecasts to measure, spread over their range.
     Raises InputError for anything that cannot be used, MeasurementError's text as InputError if the 16-bit model has no loss.
     """
     suite, checkpoint = open_model(model, of=of, tokens=tokens)
@@ -134,6 +144,7 @@ def probe(
         for seed in range(seeds)
         for db in snr_db
     ]
+    around = [*random, *(compensated_variants() if compensated and _reads_compensated(given, methods) else ())]
     alone = [make_variant("perturb_random", "none", {"snr_db": float(layer_snr_db), "layers": name}) for name in names]
     opened = store if isinstance(store, Store) else open_store(store)
     texts = {
@@ -144,12 +155,12 @@ def probe(
     }
     measuring = _Measuring(suite, checkpoint, opened, texts, device, dtype, progress or Progress())
     try:
-        found = measuring.measured([Variant(), *random, *alone])
+        found = measuring.measured([Variant(), *around, *alone], calibration_windows=CALIBRATION_WINDOWS)
         base = found[0]
         if base.seen.state != "ok":
             raise InputError(f"{checkpoint.described.model} cannot be probed: {base.seen.reason}.")
-        around = found[: 1 + len(random)]
-        forecast, why = _forecast(around, given, formats, methods, level)
+        probes = found[1 : 1 + len(around)]
+        forecast, why = _forecast([base, *probes], given, formats, methods, level)
         verified = _verify(measuring, forecast, verify) if forecast is not None else ()
     finally:
         if opened is not store:
@@ -160,8 +171,9 @@ def probe(
         family=checkpoint.described.family,
         baseline_loss=base.loss,
         tokens_scored=base.seen.tokens_scored or 0,
-        landscape=tuple(_point(m) for m in around[1:]),
-        layers=_sensitivities(found[len(around) :], names),
+        landscape=tuple(_point(m) for m in probes[: len(random)]),
+        compensated=tuple(_point(m) for m in probes[len(random) :]),
+        layers=_sensitivities(found[1 + len(around) :], names),
         forecast=forecast,
         no_forecast=why,
         verified=verified,
@@ -231,9 +243,9 @@ class _Measuring:
         self._settings: dict[str, Any] = {"device": device, "dtype": dtype, "progress": progress}
         self.seconds = 0.0
 
-    def measured(self, variants: Sequence[Variant]) -> list[Measurement]:
-        """Return the measurements of the variants, in their order, after measuring those that the store lacks."""
-        plan = MeasurePlan(variants=tuple(variants), **self._texts)
+    def measured(self, variants: Sequence[Variant], **further: Any) -> list[Measurement]:
+        """Return the measurements of the variants, in their order, after measuring those that the store lacks. further: of MeasurePlan."""
+        plan = MeasurePlan(variants=tuple(variants), **self._texts, **further)
         started = time.perf_counter()
         summary = measure(self._suite, plan, self._store, **self._settings)
         self.seconds += (time.perf_counter() - started) if summary.measured else 0.0
@@ -255,6 +267,24 @@ def _given_predictors(predictor: Predictors | str | os.PathLike[str] | None) -> 
     return load_predictors(Path(predictor))  # before anything is measured, so a wrong file is said at once
 
 
+def compensated_variants() -> list[Variant]:
+    """Return the probes of compensated noise."""
+    common = {"damping_rule": "relative"}
+    places = [(block, float(db)) for block in COMPENSATED_BLOCKS for db in COMPENSATED_DB]
+    return [
+        make_variant("perturb_compensated", "none", {"micro_block": block, "snr_db": db, **common})
+        for block, db in places
+    ]
+
+
+def _reads_compensated(predictor: Predictors | None, methods: Sequence[str]) -> bool:
+    """Return whether forecasts of these methods read compensated noise."""
+    try:
+        return "gptq" in methods and (predictor or load_predictors()).reads_compensated
+    except InputError:  # none comes with bitlaw: the landscape is shown alone
+        return False
+
+
 def _forecast(
     measurements: Sequence[Measurement],
     predictor: Predictors | None,
@@ -271,7 +301,7 @@ def _forecast(
 
 def _point(m: Measurement) -> Mapping[str, Any]:
     options, seen = m.asked.variant.options, m.seen
-    row: dict[str, Any] = {"seed": options["seed"], "snr_db": options["snr_db"]}
+    row: dict[str, Any] = {name: options[name] for name in ("seed", "micro_block", "snr_db") if name in options}
     if seen.state != "ok":
         return {**row, "loss": None, "qid": None, "qid_se": None, "reason": seen.reason}
     row |= {"loss": m.loss, "qid": m.qid, "qid_se": m.qid_se}

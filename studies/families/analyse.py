@@ -18,7 +18,7 @@ from pathlib import Path
 import landscapes
 import tables
 from found import found_said, misses_said
-from splits import WORKERS, alone_part, blind_parts
+from splits import WORKERS, alone_part, blind_parts, probed_part
 
 from bitlaw.datasets import load
 from bitlaw.predictor import (
@@ -44,7 +44,16 @@ from bitlaw.store import read_parquet
 
 ROOT = Path(__file__).parent.parent.parent
 BEGIN, END = "<!-- results: studies/families/analyse.py -->", "<!-- end of results -->"
-SHIPPED_KINDS = ("zero-shot", "after-nearest", "zero-shot-mean", "after-nearest-mean", "config", "config-no-tokens")
+SHIPPED_KINDS = (
+    "zero-shot",
+    "after-nearest",
+    "zero-shot-mean",
+    "after-nearest-mean",
+    "zero-shot-compensated",
+    "after-nearest-compensated",
+    "config",
+    "config-no-tokens",
+)
 
 
 def say(text: str) -> None:
@@ -79,7 +88,7 @@ def predictor_page(
         train = test = tabulate(models)
     one = waterfall(fit_kind("forest", train, TARGET), test, shown_row(test), TARGET)
     say("predictor that ships")
-    predictor_train(measurements, kinds=SHIPPED_KINDS).save(SHIPPED)
+    predictor_train(measurements, kinds=[k for k in SHIPPED_KINDS if rows.known(KINDS[k].needs).any()]).save(SHIPPED)
     conditions = (
         f"{len(models)} networks, {len(every)} checkpoints, {len(rows)} rows of checkpoint and format: {'; '.join(tables.suites_said(every))}. "
         f"Digest of the measurements behind the table {rows.digest}."
@@ -93,6 +102,7 @@ def predictor_page(
     blind, scored = blind_parts(rows, out, kinds, say)
     parts += blind
     parts += alone_part(rows, out, kinds, say)
+    parts += probed_part(rows, out, kinds, say)
     for split, words in tables.SPLITS.items():
         parts += [f"### {words}", impossible.get(split) or tables.scores_table(judged, split)]
     parts += [

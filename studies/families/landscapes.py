@@ -15,6 +15,7 @@ from bitlaw.report.xu2024.landscapes import taylor_terms
 from bitlaw.report.xu2024.models import MX, family_name
 
 TWO_BITS = "mxint2_k32"
+AT_DB, BLOCKS = 12.0, (16, 32, 64, 128)
 OFF = 0.2  # share of the measured excess by which a series may miss
 STEPS_DB = np.arange(30.0, -6.1, -0.25)
 
@@ -168,6 +169,30 @@ def flatter_said(models: Sequence[ModelRecords]) -> str:
     return f"A quantized network's loss is that of random noise at a higher SNR than it has: {'; '.join(said)}. Rows whose change is clear of its error, above .01 nats."
 
 
+def compensation_table(models: Sequence[ModelRecords]) -> str:
+    """Return what compensation is worth by suite and size, dB: random noise of 12 dB in cells of 16 to 128 columns, and GPTQ's own gain beside it."""
+    rows = []
+    for suite, mine in suites_of(models).items():
+        probed = [(m, c) for m in mine if (c := m.compensation) is not None]
+        for size in sorted({_size(m) for m, _ in probed}, key=lambda words: float(words[:-1])):
+            here = [(m, c) for m, c in probed if _size(m) == size]
+            cells = [_span([float(c.gain_db(block, AT_DB)) for _, c in here], 1) for block in BLOCKS]
+            own = [_span([g for m, _ in here for g in _gptq_gains(m, block)], 1) for block in (BLOCKS[0], BLOCKS[-1])]
+            rows.append([suite, size, str(len(here)), *cells, *own])
+    head = ["suite", "parameters", "networks", *(f"noise, {block}" for block in BLOCKS)]
+    return markdown([*head, *(f"GPTQ at 3 bits, {block}" for block in (BLOCKS[0], BLOCKS[-1]))], rows) if rows else ""
+
+
+def _gptq_gains(model: ModelRecords, block: int) -> list[float]:
+    """Return how many dB GPTQ gains on nearest with mxint3 in blocks, read on the random curve; nothing where either is not clear of its error."""
+    points = [model.points.get((method, f"mxint3_k{block}")) for method in ("nearest", "gptq")]
+    curve = model.curve_if_any
+    if curve is None or any(p is None or p.qid <= 3 * p.qid_se for p in points):
+        return []
+    nearest, gptq = (float(curve.snr_of(p.loss)) for p in points if p is not None)
+    return [gptq - nearest]
+
+
 def landscape_page(models: Sequence[ModelRecords]) -> str:
     """Return the measured part of docs/landscape.md."""
     parts = [
@@ -182,6 +207,13 @@ def landscape_page(models: Sequence[ModelRecords]) -> str:
         integers_said(models),
         integer_table(models),
     ]
+    if table := compensation_table(models):
+        parts += [
+            "### What compensation is worth",
+            f"Random noise of {AT_DB:g} dB, compensated as GPTQ compensates its errors, costs what plain noise of so many dB more costs; columns are those of a cell. Beside it what "
+            "GPTQ itself gains on rounding to nearest with `mxint3`, read on the same curve (networks where both are clear of their error). Ranges over networks, dB:",
+            table,
+        ]
     if table := taylor_table(models):
         parts += [
             "### How far a Taylor series reaches",

@@ -23,7 +23,7 @@ SPLITS = {
     "leave-largest": "The largest model of every family predicted from the smaller ones",
     "paper": "The paper's split: GPT-2, OPT, BLOOM and Llama train, GPT-NeoX and MPT are predicted",
 }
-ALONE = "families-alone"
+ALONE, PROBED = "families-alone", "families-probed"
 TARGETS = {"gptq_change": "GPTQ - nearest", "gptq_qid": "GPTQ - 16-bit", "nearest_qid": "nearest - 16-bit"}
 CLAIM = 0.95
 
@@ -46,7 +46,7 @@ def scores_table(judged: Evaluation, split: str) -> str:
     head = ["predictor", "reads"]
     for words in TARGETS.values():
         head += [f"{words}: R2", "MAE", "rank", "covered"]
-    names = list(dict.fromkeys(r.kind for r in judged.results if r.split == split))
+    names = list(dict.fromkeys(r.kind for r in judged.results if r.split == split and not r.failed))
     found = {(r.kind, r.target): r for r in judged.results if r.split == split}
 
     def order(name: str) -> tuple[float, float]:
@@ -56,12 +56,19 @@ def scores_table(judged: Evaluation, split: str) -> str:
     rows = []
     for name in sorted(names, key=order):
         shown = f"*{name}*" if KINDS[name].baseline else f"`{name}`"
-        cells = [shown, KINDS[name].reads]
+        cells = [shown, KINDS[name].reads + _few(judged, [found[name, t] for t in TARGETS if (name, t) in found])]
         for target in TARGETS:
             one = found.get((name, target))
             cells += ["", "", "", ""] if one is None or one.failed else _cells(one)
         rows.append(cells)
     return markdown(head, rows)
+
+
+def _few(judged: Evaluation, found: Sequence[Result]) -> str:
+    """Return how many checkpoints a kind was scored on, where others of its split were scored on more; nothing otherwise."""
+    mine = max((r.models for r in found), default=0)
+    most = max(r.models for r in judged.results if r.split in {one.split for one in found})
+    return f" ({mine} of {most} checkpoints)" if mine < most else ""
 
 
 def _cells(one: Result) -> list[str]:
@@ -87,7 +94,7 @@ def claims(judged: Evaluation) -> list[str]:
         verdict = "reached" if best.scores.r2 >= CLAIM else f"missed by {CLAIM - best.scores.r2:.3f}"
         beats = "better than" if best.scores.r2 > baseline.scores.r2 else "not better than"
         said.append(
-            f"{words}, families left out: best `{best.kind}` R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), "
+            f"{words}, families left out: best `{best.kind}`{_few(judged, [best])} R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), "
             f"{beats} the best baseline *{baseline.kind}* {baseline.scores.r2:.3f}; R2 of {CLAIM} {verdict}. The true losses, "
             f"which no measurement knows, would score {judged.ceiling('leave-family', target):.3f}."
         )
@@ -105,7 +112,8 @@ def claims(judged: Evaluation) -> list[str]:
 
 
 def coverage_by_family(
-    judged: Evaluation, kinds: Sequence[str] = ("zero-shot", "after-nearest", "forest", "config")
+    judged: Evaluation,
+    kinds: Sequence[str] = ("zero-shot", "after-nearest", "after-nearest-compensated", "forest", "config"),
 ) -> str:
     """Return coverage of intervals of each left-out family."""
     families = list(judged.families)
@@ -207,7 +215,7 @@ def best_said(judged: Evaluation, split: str) -> list[str]:
     for target, words in TARGETS.items():
         best, baseline = (judged.best(split, target, baseline=b) for b in (False, True))
         said.append(
-            f"- {words}: best `{best.kind}` R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), best baseline *{baseline.kind}* "
+            f"- {words}: best `{best.kind}`{_few(judged, [best])} R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), best baseline *{baseline.kind}* "
             f"{baseline.scores.r2:.3f}; the true losses would score {judged.ceiling(split, target):.3f}."
         )
     return said

@@ -59,6 +59,12 @@ def test_the_grid_is_the_paper_s() -> None:
         assert v.options["micro_block"] == v.group_size
         assert (v.options["upstream"], v.options["damping_rule"]) == ("full_precision", "search")
     assert {v.options["snr_db"] for v in of["perturb_random"]} == {float(db) for db in range(-6, 31, 2)}
+    compensated = [v.options for v in plan.variants if v.method == "perturb_compensated"]
+    assert len({(o["snr_db"], o["micro_block"]) for o in compensated}) == len(compensated) == 6 * 4
+    # where the same direction was probed without compensation, at the blocks of the formats
+    assert {o["micro_block"] for o in compensated} == {v.group_size for v in of["gptq"]}
+    plain = {(v.options["seed"], v.options["snr_db"]) for v in of["perturb_random"]}
+    assert {(o["seed"], o["snr_db"]) for o in compensated} <= plain
 
 
 def test_the_plan_beside_the_grid_can_be_read() -> None:

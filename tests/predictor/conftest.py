@@ -20,6 +20,12 @@ def rows(measurements: list[Measurement]) -> Rows:
 
 
 @pytest.fixture(scope="session")
+def gained() -> Rows:
+    """Networks that each have a gain of GPTQ of their own, which only compensated noise tells."""
+    return tabulate(collect(simulate(sizes=(50_000, 800_000), gains=True)))
+
+
+@pytest.fixture(scope="session")
 def trained(measurements: list[Measurement]) -> Predictors:
     mine = [m for m in measurements if m.asked.checkpoint.family in TRAINING]
     return predictor_train(mine, kinds=("zero-shot", "after-nearest", "config", "config-no-tokens", "format-mean"))

@@ -5,7 +5,7 @@ import pytest
 
 from bitlaw.errors import InputError
 from bitlaw.predictor import Rows, collect, tabulate
-from bitlaw.predictor.conformal import Conformal, calibrate, quantile, two_layers
+from bitlaw.predictor.conformal import Conformal, calibrate, quantile
 from bitlaw.predictor.kinds import fit_kind, predict_kind
 from bitlaw.predictor.ranges import distance, range_values, ranges_of
 from tests.predictor.conftest import TRAINING
@@ -14,11 +14,34 @@ from tests.predictor.simulated_families import simulate
 
 def test_the_quantile_counts_the_new_one_too() -> None:
     sizes = tuple(float(i) for i in range(1, 11))
-    assert quantile(sizes, 0.5) == 6.0  # 6th of 11
-    assert quantile(sizes, 0.9) == 10.0
-    assert quantile(sizes[:3], 0.9) == 3.0  # too few for 90 %: the largest
+    assert quantile((sizes,), 0.5, 10) == 6.0  # 6th of 11
+    assert quantile((sizes,), 0.9, 10) == 10.0
+    assert quantile((sizes,), 0.7, 10**6) == 8.0  # no more than the rows say, where networks are many
+    assert quantile((sizes[:3],), 0.9, 3) == 3.0  # too few for 90 %: the largest
     with pytest.raises(InputError, match="level"):
-        quantile(sizes, 90)
+        quantile((sizes,), 90, 10)
+
+
+def test_every_family_counts_the_same_however_many_rows_it_has() -> None:
+    many, few = (1.0,) * 96, (2.0, 3.0, 4.0, 5.0)
+    assert quantile((many, few), 0.49, 10**6) == 1.0
+    assert quantile((many, few), 0.62, 10**6) == 2.0
+    assert quantile((many, few), 0.74, 10**6) == 3.0
+
+
+@pytest.mark.parametrize("family_sd", [0.0, 0.5, 1.0])
+def test_families_that_err_together_are_covered_as_often_as_promised(family_sd: float) -> None:
+    generator = np.random.default_rng(0)
+
+    def family() -> np.ndarray:
+        own, each = family_sd * generator.standard_normal(), 0.5 * generator.standard_normal((4, 1))
+        return np.abs(own + each + generator.standard_normal((4, 28)))
+
+    covered = []
+    for _ in range(400):
+        size = quantile(tuple(tuple(family().ravel()) for _ in range(6)), 0.9, 6 * 4)
+        covered.append(np.mean([np.mean(family() <= size) for _ in range(4)]))
+    assert 0.88 <= np.mean(covered) <= 0.94
 
 
 def test_new_families_are_covered_about_as_often_as_promised() -> None:
@@ -57,13 +80,15 @@ def test_an_interval_widens_with_distance_and_in_proportion_beyond_the_largest_d
         degradation=(0.1, 1.0),
         typical=(0.01, 0.1),
         per_range=0.5,
+        networks=4,
     )
     at = np.array([0.1, 1.0, 10.0])
-    # of the first family the largest of three, of the second of two; of two families the larger
+    # four networks are too few for 90 %: the largest
     np.testing.assert_allclose(made.half_width(at, 0.9), 3.0 * np.array([0.01, 0.1, 1.0]))
     np.testing.assert_allclose(made.half_width(at, 0.9, distance=2.0), 2.0 * made.half_width(at, 0.9))
     np.testing.assert_allclose(made.half_width(at, 0.9, unseen=True), 1.25 * made.half_width(at, 0.9))
-    assert two_layers(made.known, 0.3) == 1.0
+    # at 1.25 times 30 %, each family half: 1/6 are .5 at most, 7/12 are 1 at most
+    np.testing.assert_allclose(made.half_width(at[:1], 0.3), 0.01)
 
 
 def test_a_model_far_outside_is_said_to_be_less_certain(rows: Rows) -> None:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from bitlaw.errors import InputError, UnknownName
-from bitlaw.predictor import Evaluation, Rows, importances, predictor_evaluate, waterfall
+from bitlaw.predictor import Evaluation, Rows, collect, importances, predictor_evaluate, tabulate, waterfall
 from bitlaw.predictor.evaluating import impossible_splits
 from bitlaw.predictor.kinds import fit_kind, predict_kind
+from bitlaw.records import Measurement
+from tests.predictor.simulated_families import simulate
 
 CHEAP = (
     "no-change",
@@ -108,3 +110,17 @@ def test_a_split_of_ones_own_scores_the_rows_it_holds_out(rows: Rows) -> None:
     assert one.rows.tolist() == np.flatnonzero(held).tolist()
     other = predict_kind("zero-shot", fit_kind("zero-shot", rows.take(~held), "gptq_qid"), rows.take(held), "gptq_qid")
     np.testing.assert_allclose(one.predicted, other - rows["baseline_loss"][held])
+
+
+def test_a_kind_that_reads_compensated_probes_is_judged_on_the_models_that_have_them(
+    measurements: list[Measurement], gained: Rows
+) -> None:
+    few = simulate(("bloom", "gpt2", "llama"), sizes=(50_000, 800_000), gains=True)
+    mixed = tabulate(collect([*few, *(m for m in measurements if m.asked.checkpoint.family in ("mpt", "opt"))]))
+    kinds = ("after-nearest", "after-nearest-compensated")
+    found = predictor_evaluate(mixed, kinds=kinds, targets=("gptq_change",), splits=("leave-family",))
+    plain, own = (found.find("leave-family", "gptq_change", kind) for kind in kinds)
+    assert (plain.models, own.models) == (10, 6)
+    assert set(mixed.family[own.rows]) == {"bloom", "gpt2", "llama"}
+    assert own.to_dict()["models"] == 6
+    assert own.scores.r2 > 0.97

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,47 @@ def test_an_overflow_is_counted_and_the_rest_of_the_landscape_used(
     whole, rest = predictor_predict(probes(model), predictor=trained), predictor_predict(broken, predictor=trained)
     for a, b in zip(whole.rows, rest.rows):
         assert a.loss == pytest.approx(b.loss, abs=0.3)
+
+
+def test_compensated_probes_answer_for_gptq_and_a_file_keeps_it(tmp_path: Path) -> None:
+    kinds = ("zero-shot", "after-nearest", "zero-shot-compensated", "after-nearest-compensated")
+    source = simulate(("bloom", "gpt2", "llama", "opt"), sizes=(50_000, 800_000), gains=True)
+    made = predictor_train(source, kinds=kinds)
+    assert (made.reads_compensated, made.data["compensated_models"]) == (True, 8)
+    path = made.save(tmp_path / "p.json.gz")
+    whole = simulate(("mpt",), (200_000,), seed=7, gains=True)
+    asked = {"predictor": path, "formats": ["mxint3_k32", "mxint3_k128"]}
+    gptq = {m.asked.variant.format: m.loss for m in whole if m.asked.variant.method == "gptq"}
+
+    def found(*methods: str) -> dict[tuple[str, str], Any]:
+        some = [m for m in whole if m.asked.variant.method in ("none", "perturb_random", *methods)]
+        return {(row.method, row.format): row for row in predictor_predict(some, **asked).rows}
+
+    for methods, kind in (
+        (("perturb_compensated",), "zero-shot-compensated"),
+        (("perturb_compensated", "nearest"), "after-nearest-compensated"),
+    ):
+        with_it, without = found(*methods), found(*methods[1:])
+        assert {row.predictor for (method, _), row in with_it.items() if method == "gptq"} == {kind}
+        assert with_it["nearest", "mxint3_k32"].predictor == "zero-shot"
+        assert with_it["nearest", "mxint3_k32"].loss == without["nearest", "mxint3_k32"].loss
+        for name in asked["formats"]:
+            assert abs(with_it["gptq", name].loss - gptq[name]) < abs(without["gptq", name].loss - gptq[name])
+    few = [m for m in whole if m.asked.variant.method in ("none", "perturb_random")]
+    with pytest.raises(InputError, match="compensation is worth is unknown for families/mpt-200k"):
+        predictor_predict(few, **asked, methods=["gptq"], kind="zero-shot-compensated")
+
+
+def test_kinds_that_read_compensated_probes_need_models_that_have_them() -> None:
+    plain = simulate(("bloom", "gpt2", "llama"), (50_000,), ("mxint4_k32", "mxint3_k32", "mxint2_k32"))
+    with pytest.raises(InputError, match="none of the 3 models has"):
+        predictor_train(plain, kinds=("zero-shot-compensated",))
+    assert not predictor_train(plain, kinds=("zero-shot",)).reads_compensated
+    some = simulate(("mpt", "opt"), (50_000,), ("mxint4_k32", "mxint3_k32", "mxint2_k32"), gains=True)
+    made = predictor_train([*plain, *some], kinds=("zero-shot", "zero-shot-compensated"))
+    networks = {(one.kind, one.target): one.intervals.networks for one in made.models}
+    assert networks == {
+        ("zero-shot", "gptq_qid"): 5,
+        ("zero-shot", "nearest_qid"): 5,
+        ("zero-shot-compensated", "gptq_qid"): 2,
+    }

@@ -19,12 +19,14 @@ LEAST = {
     "no-change": -2.0, "format-mean": 0.5, "isotonic": 0.5, "landscape": -3.0, "scaling-law": 0.4, "boosting": 0.97,
     "forest": 0.97, "forest-training": 0.97, "config-no-tokens": 0.7, "config": 0.7, "zero-shot": 0.99,
     "zero-shot-training": 0.99, "after-nearest": 0.99, "after-nearest-training": 0.99, "share": 0.97, "blend": 0.98,
-    "zero-shot-mean": 0.9, "after-nearest-mean": 0.9,
+    "zero-shot-mean": 0.9, "after-nearest-mean": 0.9, "zero-shot-compensated": 0.99, "after-nearest-compensated": 0.99,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_left_out_families_are_predicted(name: str, rows: Rows) -> None:
+def test_left_out_families_are_predicted(name: str, rows: Rows, gained: Rows) -> None:
+    if KINDS[name].needs:
+        rows = gained
     held = np.isin(rows.family, ["mpt", "gpt_neox"])
     state = fit_kind(name, rows.take(~held), "gptq_qid")
     test = rows.take(held)
@@ -40,6 +42,31 @@ def test_the_planted_shift_comes_back(rows: Rows) -> None:
         assert found == pytest.approx(
             np.median([planted_db("gptq", s) - s for s in rows["gaussian_db"][near]]), abs=0.4
         )
+
+
+@pytest.mark.parametrize("name", ["zero-shot", "after-nearest"])
+def test_a_gain_of_a_network_s_own_is_told_by_compensated_noise_alone(name: str, gained: Rows) -> None:
+    held = np.isin(gained.family, ["mpt", "gpt_neox"])
+    train, test = gained.take(~held), gained.take(held)
+    measured = test.target("gptq_change")
+
+    def score(kind: str) -> float:
+        state = fit_kind(kind, train, "gptq_qid")
+        return r2(measured, predict_kind(kind, state, test, "gptq_qid") - test["nearest_loss"])
+
+    assert score(f"{name}-compensated") > 0.97
+    assert score(name) < 0.85
+
+
+def test_compensated_probes_that_are_missing_are_named(rows: Rows, gained: Rows) -> None:
+    for name in ("zero-shot-compensated", "after-nearest-compensated"):
+        with pytest.raises(InputError, match=r"compensation is worth is unknown for families/bloom-50k@1000"):
+            fit_kind(name, rows, "gptq_qid")
+        state = fit_kind(name, gained, "gptq_qid")
+        with pytest.raises(InputError, match="perturb_compensated"):
+            predict_kind(name, state, rows, "gptq_qid")
+        with pytest.raises(InputError, match="cannot predict nearest_qid"):
+            fit_kind(name, gained, "nearest_qid")
 
 
 def test_targets_that_cannot_be_are_refused(rows: Rows) -> None:

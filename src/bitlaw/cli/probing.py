@@ -31,6 +31,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--snr", type=float, nargs="+", default=[], metavar="DB", help="distances (default: 30 to -6 in steps of 3)"
     )
     parser.add_argument("--taylor", action="store_true", help="gradient and curvature along each direction too")
+    parser.add_argument(
+        "--no-compensated",
+        action="store_true",
+        help="leave out noise compensated as GPTQ would, which predictors of GPTQ may read",
+    )
     parser.add_argument("--layers", action="store_true", help="also move each layer alone: which ones are sensitive")
     parser.add_argument(
         "--layer-snr", type=float, default=10.0, metavar="DB", help="distance of a layer moved alone (default: 10)"
@@ -42,7 +47,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--places", type=float, nargs="+", default=[], help="t of --path: 0 is FROM, 1 is TO")
     parser.add_argument("--evaluation", default="sample:evaluation", help="text to score (default: sample:evaluation)")
     parser.add_argument("--evaluation-windows", type=int, default=32, help="windows to score (default: 32)")
-    parser.add_argument("--calibration", default="sample:train", help="text for GPTQ under --verify")
+    parser.add_argument(
+        "--calibration",
+        default="sample:train",
+        help="text for noise compensated as GPTQ would, and for GPTQ under --verify",
+    )
     parser.add_argument("--window-tokens", type=int, default=0, help="tokens of a window (default: the model's own)")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="weights and activations")
     add_device(parser, workers=False)
@@ -74,6 +83,7 @@ def _run(given: argparse.Namespace) -> Any:
             taylor=given.taylor,
             layers=given.layers,
             layer_snr_db=given.layer_snr,
+            compensated=not given.no_compensated,
             predictor=given.predictor,
             level=given.level,
             verify=given.verify,
@@ -117,6 +127,13 @@ def _probe_text(data: dict[str, Any]) -> str:
         "loss at a distance along random directions, SNR = 20 log10(|w| / |dw|):",
         table([{k: v for k, v in row.items() if v is not None} for row in data["landscape"]]),
     ]
+    if data["compensated"]:
+        rows = [{k: v for k, v in row.items() if v is not None} for row in data["compensated"]]
+        lines += [
+            "",
+            "loss at that distance once the noise is compensated as GPTQ compensates its errors, in cells of micro_block columns:",
+            table(rows),
+        ]
     if data["layers"]:
         lines += ["", "loss when one layer is moved alone, the most sensitive first:", table(data["layers"])]
     lines.append("")

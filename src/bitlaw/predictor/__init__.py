@@ -5,6 +5,7 @@
     predictor_predict(probes_of_my_model, predictor="predictor.json.gz").rows
 
     landscape.py     measurements -> baseline, random curve, quantized points and probes of each checkpoint
+    compensation.py  what compensating errors as GPTQ does is worth, dB
     curve.py         loss against SNR, its inverse, its slope       known_formats.py   what a format's name says
     rows.py          the feature table: one row a model and distinct format
     kinds.py         every predictor and baseline: rows -> state, (state, rows) -> loss

@@ -3,18 +3,18 @@
     residual r_i = measured - predicted by a predictor that never saw the family of row i
     difficulty s_i = a rising function of the predicted degradation, fitted to |r|, with a floor; beyond the largest it grows in proportion
     distance d_i = how far row i's model lies outside the other families' inputs, in widths of their range (ranges.py)
-    interval = prediction +- q s (1 + k d)        q: of each family the quantile of |r| / (s (1 + k d)), then that of the families'
+    interval = prediction +- q s (1 + k d)        q: quantile of |r| / (s (1 + k d)) over all rows, every family counting the same
 
-A family left out stands for the user's model, which is of no training family. Rows of a family err together, so a quantile over all rows
-promises too much with few families: the one over families' own quantiles is their largest below nine families (two layers,
-after Dunn et al. 2022). k is the least of PER_RANGE with which families that lie outside the others are covered as often as promised; its
+A family left out stands for the user's model, which is of no training family; families count the same because the next is as likely like any of
+them. Rows of a network err together, so n networks are what the quantile is known from: it is taken at level (1 + 1/n), as among n+1 exchangeable
+ones (below 1 / (1 - level) networks it is the largest). Families err together too, but a quantile over families' own quantiles (two layers, Dunn
+et al. 2022) promises the level in most families, which is more than the level over all, and covered more than was promised. k is the least of PER_RANGE with which families that lie outside the others are covered as often as promised; its
 smallest value is a half, since nothing in training is far outside. `unseen`: q when the row's element type (mxint3, mxfp4_e2m1, ...) was left
 out too: the interval for a format nobody trained on, wider by 1.25 at least.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ Fitter = Callable[..., dict[str, Any]]
 class Conformal:
     """Sorted normalised residuals of each family, when it was left out, and when the row's element type was too.
 
-    `difficulty`: knots (degradation, typical |residual|). per_range: k of the module's formula.
+    networks: how many they are of. `difficulty`: knots (degradation, typical |residual|). per_range: k of the module's formula.
     """
 
     known: tuple[tuple[float, ...], ...]
@@ -51,6 +51,7 @@ class Conformal:
     degradation: tuple[float, ...]
     typical: tuple[float, ...]
     per_range: float
+    networks: int
 
     def half_width(
         self,
@@ -61,8 +62,8 @@ class Conformal:
         unseen: bool | NDArray[np.bool_] = False,
     ) -> Array:
         """Return half the width of the interval at each predicted degradation (nats per token) and distance (widths), [n]."""
-        factor = two_layers(self.known, level)
-        wide = max(two_layers(self.unseen, level), WIDEN * factor)
+        factor = quantile(self.known, level, self.networks)
+        wide = max(quantile(self.unseen, level, self.networks), WIDEN * factor)
         typical = _typical(degradation, self.degradation, self.typical) * (1.0 + self.per_range * np.asarray(distance))
         return np.asarray(np.where(unseen, wide, factor) * typical, dtype=float)
 
@@ -70,7 +71,12 @@ class Conformal:
         """Return plain values for JSON."""
         named = ("degradation", "typical")
         sizes = {name: [list(one) for one in getattr(self, name)] for name in ("known", "unseen")}
-        return {**sizes, **{name: list(getattr(self, name)) for name in named}, "per_range": self.per_range}
+        return {
+            **sizes,
+            **{name: list(getattr(self, name)) for name in named},
+            "per_range": self.per_range,
+            "networks": self.networks,
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Conformal:
@@ -79,21 +85,19 @@ class Conformal:
         knots = {n: tuple(map(float, content[n])) for n in ("degradation", "typical")}
         return cls(
             known=by_family["known"], unseen=by_family["unseen"], degradation=knots["degradation"], typical=knots["typical"],
-            per_range=float(content["per_range"]),
+            per_range=float(content["per_range"]), networks=int(content["networks"]),
         )  # fmt: skip
 
 
-def two_layers(families: Sequence[tuple[float, ...]], level: float) -> float:
-    """Return the quantile over families of each family's own quantile."""
-    return quantile(tuple(sorted(quantile(sizes, level) for sizes in families)), level)
-
-
-def quantile(sizes: tuple[float, ...], level: float) -> float:
-    """Return the smallest size that at least a share `level` of n+1 exchangeable ones does not exceed; the largest if n is too few."""
+def quantile(families: Sequence[tuple[float, ...]], level: float, networks: int) -> float:
+    """Return the smallest size that rows up to a share `level` (1 + 1/networks) do not exceed, each family counting the same; at most the largest."""
     if not 0.0 < level < 1.0:
         raise InputError(f"level={level} must lie between 0 and 1, for example 0.9.")
-    place = math.ceil(level * (len(sizes) + 1)) - 1
-    return sizes[min(place, len(sizes) - 1)]
+    sizes = np.concatenate([np.asarray(one, dtype=float) for one in families])
+    shares = np.concatenate([np.full(len(one), 1.0 / len(one)) for one in families]) / len(families)
+    order = np.argsort(sizes, kind="stable")
+    place = np.searchsorted(np.cumsum(shares[order]), level * (1.0 + 1.0 / networks) - 1e-12)
+    return float(sizes[order][min(int(place), len(sizes) - 1)])
 
 
 def calibrate(
@@ -140,6 +144,7 @@ def calibrate(
         degradation=tuple(knots.tolist()),
         typical=tuple(typical.tolist()),
         per_range=per_range,
+        networks=len({name.rsplit("@", 1)[0] for name in rows.models}),  # checkpoints of one network err together
     )
 
 

@@ -61,15 +61,23 @@ class Curve:
         """The largest SNR that was probed."""
         return float(self.snr_db[-1])
 
+    @property
+    def clear_db(self) -> float:
+        """The largest SNR up to which every excess stands out of its noise; above it the curve is the second-order law."""
+        return float(self.snr_db[max(self._clear, 1) - 1])
+
+    @cached_property
+    def _clear(self) -> int:
+        """Return how many points, from the lowest SNR on, stand out of their noise."""
+        clear = self.loss - self.baseline > np.maximum(NOISE * np.nan_to_num(self.excess_se), 1e-9)
+        return int(np.argmin(clear)) if not clear.all() else len(clear)
+
     @cached_property
     def _grid(self) -> tuple[Array, Array]:
         """Return SNR (dB, ascending) and log(excess), strictly falling, on a fine grid."""
         from scipy.interpolate import PchipInterpolator
 
-        excess = self.loss - self.baseline
-        clear = excess > np.maximum(NOISE * np.nan_to_num(self.excess_se), 1e-9)
-        # noise begins at the first point (from the noisy low SNR side) that does not stand out
-        count = int(np.argmin(clear)) if not clear.all() else len(clear)
+        excess, count = self.loss - self.baseline, self._clear
         if count == 0:
             raise InputError(
                 f"No perturbation down to {self.low_db:g} dB raises the loss beyond its noise: the landscape says nothing. "

@@ -45,13 +45,14 @@ ABLATIONS: Mapping[str, str] = {
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """Scores of one kind on one split and target; `failed` says why there are none. predicted, low, high, measured: [n], losses
-    minus the target's reference, in the order of `rows`."""
+    minus the target's reference, in the order of `rows`; models: of so many were rows predicted (those that have what the kind reads)."""
 
     split: str
     target: str
     kind: str
     scores: Scores
     failed: str = ""
+    models: int = 0
     rows: NDArray[np.int64] | None = None
     measured: Array | None = None
     predicted: Array | None = None
@@ -68,6 +69,7 @@ class Result:
             "reads": KINDS[self.kind].reads,
             "baseline": KINDS[self.kind].baseline,
             **said,
+            "models": self.models,
             "failed": self.failed,
         }
 
@@ -167,7 +169,8 @@ def predictor_evaluate(
 
     own: further splits by name, each pairs of (training rows, held-out rows), masks [n] over the feature table.
 
-    A kind that cannot be fitted (unknown training tokens, no scikit-learn) has its reason in place of scores. said: told
+    A kind that cannot be fitted (unknown training tokens, no scikit-learn) has its reason in place of scores. A kind that reads compensated probes
+    is fitted to, and scored on, the models that have them: `Result.models` says how many. said: told
     each split and kind as it is done. workers: processes that share the kinds. Raises InputError for fewer than three families: one is left out, and of those that
     remain one more for the intervals.
     """
@@ -297,14 +300,21 @@ def _predicted(
 ) -> tuple[Array, Array]:
     """Return the predicted loss of each held-out row and half its interval, [n]; NaN where a row was never held out."""
     loss, half = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    fitted = _Remembered()
+    fitted, known = _Remembered(), rows.known(kind_of(name).needs)
     for train, held in parts:
-        seen, new = rows.take(train), rows.take(held)
+        held = held & known
+        if not held.any():
+            continue
+        seen, new = rows.take(train & known), rows.take(held)
+        if not len(seen):
+            raise InputError(f"No model that {name!r} could be fitted to has {kind_of(name).reads}.")
         state = fit_kind(name, seen, target, seed=seed)
         loss[held] = predict_kind(name, state, new, target)
         intervals = calibrate(name, seen, target, seed=seed, unseen=False, like=state, fitted=fitted)
         far = distance(ranges_of(range_values(seen, name)), range_values(new, name))
         half[held] = intervals.half_width(loss[held] - new["baseline_loss"], level, distance=far)
+    if not np.isfinite(loss).any():
+        raise InputError(f"No held-out model has {kind_of(name).reads}, which {name!r} reads.")
     return loss, half
 
 
@@ -318,6 +328,7 @@ def _result(rows: Rows, split: str, name: str, target: str, loss: Array, half: A
         target=target,
         kind=name,
         scores=scores(measured, predicted, low, high, groups=rows.family[held]),
+        models=len(set(rows.model[held].tolist())),
         rows=held,
         measured=measured,
         predicted=predicted,

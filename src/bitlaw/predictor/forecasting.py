@@ -5,7 +5,7 @@
     for row in forecast.rows: print(row.format, row.method, row.loss, row.low, row.high, row.outside)
 
 What was measured decides which predictor answers: probes alone, `zero-shot`; probes and nearest points, `after-nearest` for
-GPTQ (both as means with others, `-mean`, where training tokens and learning rates are known); neither, `config` (training tokens
+GPTQ; compensated probes too, the kind for GPTQ that reads them, `-compensated` (the first two as means with others, `-mean`, where training tokens and learning rates are known); neither, `config` (training tokens
 known) or `config-no-tokens`.
 """
 
@@ -148,8 +148,12 @@ def choose(
     for name in names:
         wanted = []
         if curve is not None:
-            if method == "gptq" and ("nearest", name) in model.points:
+            compensated = method == "gptq" and model.compensation is not None
+            nearest = method == "gptq" and ("nearest", name) in model.points
+            wanted += ["after-nearest-compensated"] * (compensated and nearest)
+            if nearest:
                 wanted += ["after-nearest-mean"] * rates + ["after-nearest"]
+            wanted += ["zero-shot-compensated"] * compensated
             wanted += ["zero-shot-mean"] * rates + ["zero-shot"]
         wanted += ["config"] * tokens + ["config-no-tokens"]
         kinds = [one for one in wanted if trained.has(one, target)]
@@ -186,7 +190,7 @@ def rows_for(model: ModelRecords, names: Sequence[str], curve: Curve | None) -> 
         )
         if curve is not None and nearest and math.isnan(found[-1]["slope"]):
             found[-1]["slope"] = float(curve.slope(found[-1]["sqnr_db"]))
-    return rows_from(found, {model.name: curve})
+    return rows_from(found, {model.name: curve}, {model.name: model.compensation})
 
 
 def _forecasts(

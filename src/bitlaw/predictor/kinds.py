@@ -20,6 +20,8 @@ from bitlaw.predictor.trees import Trees
 
 State = Mapping[str, Any]
 NEAREST, LANDSCAPE, CONFIG = "a nearest run", "landscape probes", "config only"
+COMPENSATED = "landscape and compensated probes"
+GAIN = ("gain_db",)
 AFTER_NEAREST = ("gptq_change", "gptq_loss", "gptq_qid")
 ALL = tuple(TARGETS)
 
@@ -29,7 +31,7 @@ class Kind:
     """A kind of predictor.
 
     reads: what must be known of a model; targets: which it can be fitted to; baseline: whether it only stands beside;
-    by_target: whether another reading of the target gives another predictor.
+    by_target: whether another reading of the target gives another predictor; needs: columns of rows without which it cannot be asked.
     fit: (rows, target, seed, like) -> state, like being one whose choices are taken; predict: (state, rows, target) -> loss, nats per token.
     """
 
@@ -40,6 +42,7 @@ class Kind:
     predict: Callable[[State, Rows, str], Array]
     baseline: bool = False
     by_target: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def trained_for(self) -> tuple[str, ...]:
@@ -60,14 +63,16 @@ def predict_trees(state: State, rows: Rows, target: str) -> Array:
     return trees.predict(rows.matrix(trees.names)) + rows.reference(target)
 
 
-def _shift(*, after_nearest: bool, training: bool = False) -> dict[str, Any]:
+def _shift(*, after_nearest: bool, training: bool = False, compensated: bool = False) -> dict[str, Any]:
+    probes = COMPENSATED if compensated else LANDSCAPE
     return {
         "fit": lambda rows, target, seed, like: shift.fit_shift(
-            rows, target, after_nearest=after_nearest, training=training, like=like
+            rows, target, after_nearest=after_nearest, training=training, compensated=compensated, like=like
         ),
         "predict": lambda state, rows, target: shift.predict_shift(state, rows),
-        "reads": f"{LANDSCAPE}, {NEAREST}" if after_nearest else LANDSCAPE,
-        "targets": AFTER_NEAREST if after_nearest else ALL,
+        "reads": f"{probes}, {NEAREST}" if after_nearest else probes,
+        "targets": AFTER_NEAREST if after_nearest or compensated else ALL,
+        "needs": GAIN if compensated else (),
     }
 
 
@@ -174,6 +179,14 @@ KINDS: Mapping[str, Kind] = {
     "after-nearest": Kind(
         summary="landscape curve at the nearest loss's effective SNR plus a learned gain in dB",
         **_shift(after_nearest=True),
+    ),
+    "zero-shot-compensated": Kind(
+        summary="zero-shot, with what GPTQ's compensation is worth in this network before the shift",
+        **_shift(after_nearest=False, compensated=True),
+    ),
+    "after-nearest-compensated": Kind(
+        summary="after-nearest, with what GPTQ's compensation is worth in this network before the gain",
+        **_shift(after_nearest=True, compensated=True),
     ),
     "share": Kind(
         summary="the share of nearest's damage that GPTQ leaves, by a forest on inputs without a scale",

@@ -5,6 +5,7 @@ What counts, by method of the variant:
     none            the unchanged network
     perturb_random  option snr_db, layers "all": a point of the landscape curve (other layers: per-layer sensitivity)
     perturb_along   option along (`nearest`, `gptq`) and offset_db: w + (Q(w) - w) 10^(-offset_db/20)
+    perturb_compensated   options snr_db, micro_block, seed: noise compensated as GPTQ compensates its errors
     nearest, gptq   the format's quantized points
 
 `seen.sqnr_db` is the actual signal-to-noise ratio of each. Failed measurements are counted with their reason.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bitlaw.errors import InputError
+from bitlaw.predictor.compensation import CompensatedPoint, Compensation, compensation_of
 from bitlaw.predictor.curve import Curve, curve_of
 from bitlaw.predictor.known_formats import canonical_name
 from bitlaw.records import Checkpoint, Measurement
@@ -33,7 +35,8 @@ class ModelRecords:
     """All measurements of one checkpoint on one evaluation text.
 
     points: (method, canonical format) -> the measurement; random: probes over all layers; along: (direction, canonical
-    format) -> [(offset_db, measurement)]; layers: (pattern, measurement) of probes of some layers only.
+    format) -> [(offset_db, measurement)]; layers: (pattern, measurement) of probes of some layers only; compensated: noise
+    compensated as GPTQ would.
     """
 
     checkpoint: Checkpoint
@@ -43,6 +46,7 @@ class ModelRecords:
     random: tuple[Measurement, ...] = ()
     along: Mapping[tuple[str, str], tuple[tuple[float, Measurement], ...]] = field(default_factory=dict)
     layers: tuple[tuple[str, Measurement], ...] = ()
+    compensated: tuple[Measurement, ...] = ()
     failed: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -101,6 +105,32 @@ class ModelRecords:
             return None
         return curve
 
+    @cached_property
+    def compensation(self) -> Compensation | None:
+        """What GPTQ's compensation is worth in dB, None where it was not probed, or not beyond the noise."""
+        curve = self.curve_if_any
+        if curve is None:
+            return None
+        points = [
+            CompensatedPoint(
+                snr_db=float(options["snr_db"] or 0.0),
+                block=int(options["micro_block"] or 1),
+                seed=int(options.get("seed", 0) or 0),
+                loss=m.loss,
+                excess_se=m.qid_se,
+            )
+            for m in self.compensated
+            if math.isfinite(m.loss)
+            for options in (m.asked.variant.options,)
+        ]
+        along: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        for m in self.random:
+            options = m.asked.variant.options
+            along[int(options.get("seed", 0) or 0)].append(
+                (float(options.get("snr_db", m.seen.sqnr_db) or 0.0), m.loss)
+            )
+        return compensation_of(points, curve, along)
+
     def seed_curves(self) -> dict[int, list[tuple[float, float]]]:
         """Return seed -> (SNR, loss) of the random probes, ascending."""
         found: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -142,6 +172,7 @@ def _one(group: Sequence[Measurement]) -> ModelRecords | None:
     points: dict[tuple[str, str], Measurement] = {}
     random: list[Measurement] = []
     layers: list[tuple[str, Measurement]] = []
+    compensated: list[Measurement] = []
     along: dict[tuple[str, str], list[tuple[float, Measurement]]] = defaultdict(list)
     failed: Counter[str] = Counter()
     for m in group:
@@ -162,6 +193,8 @@ def _one(group: Sequence[Measurement]) -> ModelRecords | None:
             direction, offset = str(options.get("along", "nearest")), float(options.get("offset_db", 0.0) or 0.0)
             if str(options.get("layers", "all")) == "all":
                 along[direction, canonical_name(variant.format)].append((offset, m))
+        elif variant.method == "perturb_compensated":
+            compensated.append(m)
         elif variant.method in METHODS:
             points.setdefault((variant.method, canonical_name(variant.format)), m)
     if baseline is None:
@@ -174,5 +207,6 @@ def _one(group: Sequence[Measurement]) -> ModelRecords | None:
         random=tuple(random),
         along={key: tuple(sorted(rows, key=lambda row: row[0])) for key, rows in along.items()},
         layers=tuple(layers),
+        compensated=tuple(compensated),
         failed=dict(failed),
     )

@@ -20,6 +20,7 @@ RANGED: Mapping[str, str] = {
     "nearest_loss": "loss after nearest, nats",
     "slope": "slope at nearest, nats per dB",
     "gaussian_db": "the format's SNR, dB",
+    "gain_db": "worth of compensation, dB",
     "knee_db": "SNR of the landscape's half height, dB",
     "rise": "height of the landscape, nats",
 }
@@ -47,6 +48,7 @@ def range_values(rows: Rows, kind: str) -> dict[str, Array]:
             values["slope"] = rows["slope"]
     else:
         values["gaussian_db"] = rows["gaussian_db"]
+    values |= {name: rows[name] for name in KINDS[kind].needs}
     if "landscape" in reads:
         curves = {name: curve for name, curve in rows.curves.items() if curve is not None}
         for column in ("knee_db", "rise"):

@@ -5,7 +5,8 @@
     tokens, learning-rate state    further inputs of ours
 
 Zero-shot and config-only predictors read `gaussian_db` (the format's error on Gaussian weights) in place of SQNR and
-NLL(nearest). Each row also carries its model's landscape curve.
+NLL(nearest). `gain_db` is what GPTQ's compensation is worth at the format's SNR and block, NaN where it was not probed. Each row
+also carries its model's landscape curve and what compensation is worth in it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitlaw.errors import InputError
+from bitlaw.predictor.compensation import Compensation
 from bitlaw.predictor.curve import Array, Curve
 from bitlaw.predictor.known_formats import PAPER_FORMATS, FormatFacts, canonical_name, facts, snr_at
 from bitlaw.predictor.landscape import ModelRecords
@@ -55,7 +57,8 @@ TEXTS = ("model", "family", "format", "element")
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The table. `columns`: name -> [n] (float64); texts beside it; `curves`: model -> landscape (None: not probed).
+    """The table. `columns`: name -> [n] (float64); texts beside it; `curves`: model -> landscape (None: not probed);
+    `compensations`: model -> what GPTQ's compensation is worth (None: not probed).
 
     `left_out` says how many rows are missing and why; `keys` are the content keys of the measurements behind it.
     """
@@ -66,6 +69,7 @@ class Rows:
     format: NDArray[np.str_]
     element: NDArray[np.str_]
     curves: Mapping[str, Curve | None]
+    compensations: Mapping[str, Compensation | None] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -83,6 +87,13 @@ class Rows:
     def matrix(self, names: Sequence[str]) -> Array:
         """Return the named columns as [n, names]."""
         return np.stack([self.columns[name] for name in names], axis=1)
+
+    def known(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which rows have finite values in all of the named columns, [n]."""
+        found = np.ones(len(self), dtype=bool)
+        for name in names:
+            found &= np.isfinite(self.columns[name])
+        return found
 
     def target(self, name: str) -> Array:
         """Return a target of TARGETS, [n]."""
@@ -126,6 +137,7 @@ def tabulate(
     """
     found: list[dict[str, Any]] = []
     curves: dict[str, Curve | None] = {}
+    compensations: dict[str, Compensation | None] = {}
     keys: set[str] = set()
     left_out: Counter[str] = Counter()
     wanted = {canonical_name(name) for name in formats}
@@ -134,6 +146,7 @@ def tabulate(
             left_out["checkpoints without a format rounded to nearest"] += 1
             continue
         curves[model.name] = curve = _curve(model, left_out)
+        compensations[model.name] = model.compensation
         for method, name in model.points:
             if method != "nearest":
                 continue
@@ -150,10 +163,14 @@ def tabulate(
     if not found:
         why = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no format was rounded to nearest"
         raise InputError(f"No model and format has all a predictor needs: {why}.")
-    return replace(rows_from(found, curves), keys=tuple(sorted(keys)), left_out=dict(left_out))
+    return replace(rows_from(found, curves, compensations), keys=tuple(sorted(keys)), left_out=dict(left_out))
 
 
-def rows_from(found: Sequence[Mapping[str, Any]], curves: Mapping[str, Curve | None]) -> Rows:
+def rows_from(
+    found: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, Curve | None],
+    compensations: Mapping[str, Compensation | None],
+) -> Rows:
     """Return the table of rows, name -> value, that share their names."""
     texts = {name: np.array([row[name] for row in found], dtype=str) for name in TEXTS}
     return Rows(
@@ -163,6 +180,7 @@ def rows_from(found: Sequence[Mapping[str, Any]], curves: Mapping[str, Curve | N
         format=texts["format"],
         element=texts["element"],
         curves=curves,
+        compensations=compensations,
     )
 
 
@@ -186,14 +204,17 @@ def training_state(checkpoint: Checkpoint) -> tuple[float, float]:
 
 def format_columns(known: FormatFacts, model: ModelRecords) -> dict[str, Any]:
     """Return the columns that a format's name gives; its SNR is that of the blocks which fit the model's rows."""
+    snr = snr_at(known.name, row_length(model))
+    compensation = model.compensation
     return {
         "format": known.name,
         "element": known.element,
         "bits": known.bits,
         "exponent_bits": float(known.exponent_bits),
         "block": float(known.block),
-        "gaussian_db": snr_at(known.name, row_length(model)),
+        "gaussian_db": snr,
         "later": later_share(known, row_length(model)),
+        "gain_db": math.nan if compensation is None else float(compensation.gain_db(known.block, snr)),
     }
 
 

@@ -1,6 +1,6 @@
 """Fitted predictors with their intervals, ranges and data: saved as JSON, read back to the same predictions.
 
-    {"bitlaw_predictor": 2, "models": [{"kind", "target", "state", "intervals", "ranges"}], "families", "elements", "formats", "data"}
+    {"bitlaw_predictor": 3, "models": [{"kind", "target", "state", "intervals", "ranges"}], "families", "elements", "formats", "data"}
 
 No pickle: a file holds numbers and names only. `data` says which measurements it came from, by content key.
 """
@@ -25,7 +25,7 @@ from bitlaw.predictor.kinds import kind_of, predict_kind
 from bitlaw.predictor.ranges import RANGED, distance, range_values
 from bitlaw.predictor.rows import Rows
 
-VERSION = 2
+VERSION = 3
 SHIPPED = Path(__file__).parent.parent / "data" / "predictor.json.gz"
 
 
@@ -93,6 +93,11 @@ class Predictors:
     def has(self, kind: str, target: str) -> bool:
         """Whether there is such a predictor."""
         return any((one.kind, one.target) == (kind, target) for one in self.models)
+
+    @property
+    def reads_compensated(self) -> bool:
+        """Whether any of them reads probes of compensated noise."""
+        return any("gain_db" in kind_of(one.kind).needs for one in self.models)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

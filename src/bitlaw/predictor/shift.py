@@ -8,6 +8,9 @@ The curve carries what differs between models; the shift is what is learned, and
     zero-shot       s = the format's SNR on Gaussian weights; nothing is quantized
     after-nearest   s = the SNR along random directions that costs what nearest was measured to cost; for GPTQ only
 
+With compensated probes (`compensated`) s for GPTQ is what random noise of that SNR is worth once it is compensated as GPTQ compensates its errors in
+this very network (compensation.py): the shift has only left to learn in what rounding errors differ from noise.
+
 theta minimises squared errors of the loss, each over 20 % of the typical excess + 10 % of its own, with a ridge on all but the constant. A
 shift is kept within those of the training rows, 1 dB more at most: few families leave its slopes uncertain.
 """
@@ -36,7 +39,13 @@ TARGET_METHOD = {"gptq_change": "gptq", "gptq_loss": "gptq", "gptq_qid": "gptq",
 
 
 def fit_shift(
-    rows: Rows, target: str, *, after_nearest: bool, training: bool = False, like: Mapping[str, Any] | None = None
+    rows: Rows,
+    target: str,
+    *,
+    after_nearest: bool,
+    training: bool = False,
+    compensated: bool = False,
+    like: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the state of a shift predictor of a target of `rows.TARGETS`. Raises InputError without landscapes.
 
@@ -44,7 +53,12 @@ def fit_shift(
     best. like: a state whose choice is taken.
     """
     need_curves(rows)
+    if compensated:
+        gain_db(
+            rows, rows["gaussian_db"]
+        )  # what is missing is said of all rows, not of those that are left where a family is out
     named = {"method": TARGET_METHOD[target], "after_nearest": after_nearest, "training": training}
+    named["compensated"] = compensated
     further = str(like["further"]) if like else _choose(rows, named)
     return _fit(rows, {**named, "further": further}, starts=(0.0, 2.0, 4.0))
 
@@ -72,8 +86,8 @@ def _choose(rows: Rows, named: Mapping[str, Any]) -> str:
 def _fit(rows: Rows, named: Mapping[str, Any], *, starts: tuple[float, ...]) -> dict[str, Any]:
     from scipy.optimize import least_squares
 
-    start = _start(rows, after_nearest=named["after_nearest"])
-    phi = _phi(rows, start, named)
+    plain, start = _starts(rows, named)
+    phi = _phi(rows, plain, start, named)
     center, spread = phi.mean(axis=0), phi.std(axis=0)
     spread = np.where(spread > 1e-9, spread, np.inf)  # an input without variation takes no part
     design = np.concatenate([np.ones((len(rows), 1)), (phi - center) / spread], axis=1)
@@ -117,8 +131,8 @@ def predict_shift(state: Mapping[str, Any], rows: Rows) -> Array:
 
 def effective_db(state: Mapping[str, Any], rows: Rows) -> Array:
     """Return the effective SNR of each row, dB, [n]."""
-    start = _start(rows, after_nearest=state["after_nearest"])
-    phi = _phi(rows, start, state)
+    plain, start = _starts(rows, state)
+    phi = _phi(rows, plain, start, state)
     theta, spread = np.array(state["theta"]), np.array(state["spread"])
     inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     shift = theta[0] + ((phi - np.array(state["center"])) * inverse) @ theta[1:]
@@ -157,8 +171,28 @@ def _each(rows: Rows, function: Callable[[Curve, Array], Array], values: Array) 
     return found
 
 
-def _start(rows: Rows, *, after_nearest: bool) -> Array:
-    return nearest_db(rows) if after_nearest else rows["gaussian_db"]
+def _starts(rows: Rows, named: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return the SNR of rounding to nearest, and that which the shift is added to: with what compensation is worth; dB, [n] each."""
+    plain = nearest_db(rows) if named["after_nearest"] else rows["gaussian_db"]
+    return plain, plain + gain_db(rows, plain) if named.get("compensated") else plain
+
+
+def gain_db(rows: Rows, snr_db: Array) -> Array:
+    """Return what compensation is worth at each row's block and an SNR of its own, dB, [n].
+
+    Raises InputError, naming the models, where it was not probed.
+    """
+    found = np.full(len(rows), np.nan)
+    for name in rows.models:
+        mine = rows.model == name
+        if (compensation := rows.compensations.get(name)) is not None:
+            found[mine] = compensation.gain_db(rows["block"][mine], snr_db[mine])
+    if missing := sorted(set(rows.model[np.isnan(found)].tolist())):
+        raise InputError(
+            f"What compensation is worth is unknown for {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. Measure "
+            "perturb_compensated probes beside perturb_random (`bitlaw probe` with a calibration text), or use a predictor without them."
+        )
+    return found
 
 
 def nearest_db(rows: Rows) -> Array:
@@ -172,7 +206,7 @@ def nearest_db(rows: Rows) -> Array:
     return np.asarray(np.clip(start, LOWEST_DB, HIGHEST_DB), dtype=float)
 
 
-def _phi(rows: Rows, start: Array, named: Mapping[str, Any]) -> Array:
+def _phi(rows: Rows, plain: Array, start: Array, named: Mapping[str, Any]) -> Array:
     """Return what the shift may depend on, [n, inputs]: the format's SNR, block and kind of element, GPTQ's reach in a row.
 
     Of the model no more than one entry of FURTHER and, after nearest, how harmful rounding was beside random noise: what differs
@@ -187,7 +221,9 @@ def _phi(rows: Rows, start: Array, named: Mapping[str, Any]) -> Array:
         rows["later"],
     ]
     if named["after_nearest"]:
-        columns.append(start - rows["sqnr_db"])
+        columns.append(plain - rows["sqnr_db"])
+    if named.get("compensated"):
+        columns.append(start - plain)
     if named["further"] == "rise":
         columns.append(np.log(_each(rows, lambda curve, values: np.full(len(values), curve.rise), start)))
     elif named["further"] == "excess":

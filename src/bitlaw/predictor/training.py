@@ -19,7 +19,8 @@ from bitlaw.records import Measurement
 from bitlaw.store import Store, open_store, read_parquet
 
 DEFAULT_KINDS = (
-    "zero-shot", "after-nearest", "zero-shot-mean", "after-nearest-mean", "config", "config-no-tokens", "forest",
+    "zero-shot", "after-nearest", "zero-shot-mean", "after-nearest-mean", "zero-shot-compensated", "after-nearest-compensated",
+    "config", "config-no-tokens", "forest",
 )  # fmt: skip
 Source = Store | str | os.PathLike[str] | Iterable[Measurement]
 
@@ -47,8 +48,8 @@ def predictor_train(
 ) -> Predictors:
     """Train predictors on measurements: those of `kinds`, each of every target worth a training (or of `targets`).
 
-    Intervals come from families left out in turn, so two families or more are needed. Raises InputError naming what is
-    missing: one family only, no probes, a target that never changes.
+    Intervals come from families left out in turn, so two families or more are needed. A kind that reads compensated probes is fitted to the models
+    that have them. Raises InputError naming what is missing: one family only, no probes, a target that never changes.
     """
     for name in kinds:
         kind_of(name)
@@ -59,9 +60,17 @@ def predictor_train(
     for name in kinds:
         if name in MEANS and kinds is DEFAULT_KINDS and not known:
             continue  # nobody asked for what reads them
+        mine = rows.take(rows.known(KINDS[name].needs))
+        if KINDS[name].needs and kinds is DEFAULT_KINDS and len(np.unique(mine.family)) < 2:
+            continue
+        if not len(mine):
+            raise InputError(
+                f"Predictor {name!r} reads {KINDS[name].reads}, which none of the {len(rows.models)} models has. Measure "
+                "perturb_compensated probes (the plan `grid`), or leave it out."
+            )
         for target in KINDS[name].trained_for if targets is None else targets:
             if target in KINDS[name].targets:
-                models.append(train_one(name, rows, target, seed=seed))
+                models.append(train_one(name, mine, target, seed=seed))
     if not models:
         raise InputError(
             f"None of {', '.join(kinds)} predicts {', '.join(targets or ())}. Choose other kinds or targets."
@@ -75,6 +84,7 @@ def predictor_train(
             "source": where,
             "rows": len(rows),
             "models": rows.models,
+            "compensated_models": sum(rows.compensations.get(name) is not None for name in rows.models),
             "left_out": dict(rows.left_out),
             "digest": rows.digest,
             "keys": list(rows.keys),
