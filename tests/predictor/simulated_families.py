@@ -105,19 +105,18 @@ def _model(family, size, formats, generator, noise, probes, along, methods, gain
     for seed in (0, 1, 2) if probes else ():
         options = {"snr_db": 30.0, "seed": seed, "layers": "all", "taylor": True}
         found.append(record(Variant(method="perturb_random", options=options), 30.0, 30.0, 0.1))
-    directions: dict[float, float] = {}
     for seed in (0, 1, 2) if probes else ():
         for snr in GRID_DB:
             options = {"snr_db": snr, "seed": seed, "layers": "all"}
             shift = 0.1 * float(generator.standard_normal())
-            directions.setdefault(snr, shift)  # what the first direction has of its own
             found.append(record(Variant(method="perturb_random", options=options), snr + shift, snr, size / 1e6))
     for block in CELLS if gains else ():
         for snr in COMPENSATED_DB:
             options = {"snr_db": snr, "seed": 0, "micro_block": block, "upstream": "full_precision"}
             gain = planted_gain(family, size, block)
             probe = Variant(method="perturb_compensated", options=options)
-            found.append(record(probe, snr + gain + directions[snr], snr - 1.4, size / 1e6))
+            shift = 0.1 * float(generator.standard_normal())
+            found.append(record(probe, snr + gain + shift, snr - 1.4, size / 1e6))
     for name in formats:
         known = facts(name)
         sqnr = known.gaussian_db + offset[name]

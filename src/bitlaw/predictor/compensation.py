@@ -8,7 +8,8 @@ loss is quadratic in the noise the gain does not depend on s, so what low SNRs s
 block as long as a row gains nothing: nothing is left behind it to adjust.
 
 A point counts where its gain is known to CLEAR_DB: its excess clear of its standard error, on a part of the curve that was measured, not
-extrapolated, and is steep enough to tell dB apart. Excesses are compared along the same direction (seed) where that was probed at the same SNR: what one direction has of its own cancels.
+extrapolated, and is steep enough to tell dB apart. The curve is the mean over directions: that the noise was drawn along one of them says little of
+where compensation takes it (compared along that direction alone, gains predicted GPTQ worse).
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ OWN = 0.02  # of an excess: what a curve over few directions leaves uncertain ho
 
 @dataclass(frozen=True, kw_only=True)
 class CompensatedPoint:
-    """One measured probe: SNR of the noise before it is compensated (dB), columns of a cell, losses and the excess's standard error in nats."""
+    """One measured probe: SNR of the noise before it is compensated (dB), columns of a cell, loss and the excess's standard error in nats."""
 
     snr_db: float
     block: int
-    seed: int
     loss: float
     excess_se: float
 
@@ -55,20 +55,14 @@ class Compensation:
         return np.where(block > 0, low + share * (high - low), 0.0)
 
 
-def compensation_of(
-    points: Iterable[CompensatedPoint], curve: Curve, along: Mapping[int, Iterable[tuple[float, float]]]
-) -> Compensation | None:
-    """Return the gains that probes say; None where no point is clear. along: seed -> (SNR, loss) of random probes."""
-    directions = {(seed, round(snr, 1)): loss for seed, pairs in along.items() for snr, loss in pairs}
+def compensation_of(points: Iterable[CompensatedPoint], curve: Curve) -> Compensation | None:
+    """Return the gains that probes say, means over seeds; None where no point is clear."""
     found: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for point in points:
-        excess = point.loss - curve.baseline
-        plain = directions.get((point.seed, round(point.snr_db, 1)))
-        start = point.snr_db if plain is None else float(curve.snr_of(plain))
-        ends = np.array([start, float(curve.snr_of(point.loss))])
-        if excess <= 0 or ends.max() > curve.clear_db + NEAR_DB or _uncertain_db(curve, ends, point, excess) > CLEAR_DB:
-            continue
-        found[point.block][point.snr_db].append(float(ends[1] - ends[0]))
+        end = float(curve.snr_of(point.loss))
+        ends = np.array([point.snr_db, end])
+        if ends.max() <= curve.clear_db + NEAR_DB and _uncertain_db(curve, ends, point) <= CLEAR_DB:
+            found[point.block][point.snr_db].append(end - point.snr_db)
     gains = {
         block: tuple((snr, float(np.mean(values))) for snr, values in sorted(by_snr.items()))
         for block, by_snr in sorted(found.items())
@@ -76,7 +70,7 @@ def compensation_of(
     return Compensation(gains=gains) if gains else None
 
 
-def _uncertain_db(curve: Curve, ends: Array, point: CompensatedPoint, excess: float) -> float:
+def _uncertain_db(curve: Curve, ends: Array, point: CompensatedPoint) -> float:
     """Return the standard error of a gain, dB: of the losses at both ends, over the curve's slope there."""
-    own = np.hypot(np.nan_to_num(point.excess_se), OWN * np.maximum(curve.at(ends) - curve.baseline, excess))
+    own = np.hypot(np.nan_to_num(point.excess_se), OWN * (curve.at(ends) - curve.baseline))
     return float(np.max(own / np.maximum(-curve.slope(ends), 1e-12)))

@@ -115,7 +115,6 @@ class ModelRecords:
             CompensatedPoint(
                 snr_db=float(options["snr_db"] or 0.0),
                 block=int(options["micro_block"] or 1),
-                seed=int(options.get("seed", 0) or 0),
                 loss=m.loss,
                 excess_se=m.qid_se,
             )
@@ -123,13 +122,7 @@ class ModelRecords:
             if math.isfinite(m.loss)
             for options in (m.asked.variant.options,)
         ]
-        along: dict[int, list[tuple[float, float]]] = defaultdict(list)
-        for m in self.random:
-            options = m.asked.variant.options
-            along[int(options.get("seed", 0) or 0)].append(
-                (float(options.get("snr_db", m.seen.sqnr_db) or 0.0), m.loss)
-            )
-        return compensation_of(points, curve, along)
+        return compensation_of(points, curve)
 
     def seed_curves(self) -> dict[int, list[tuple[float, float]]]:
         """Return seed -> (SNR, loss) of the random probes, ascending."""
