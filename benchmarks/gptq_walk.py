@@ -32,7 +32,7 @@ def gptq_weights(model: torch.nn.Module, variant: Variant, calibration: torch.Te
         sequential = options.within_block == "sequential"
         for gathered in [[g] for g in groups] if sequential else [groups]:
             known = {layer.name: made[layer.name] for layer in layers if layer.name in made}
-            statistics, _ = collect(decoder, index, gathered, stream, weights=known)
+            statistics = collect(decoder, index, gathered, stream, weights=known)
             for group, inputs in zip(gathered, statistics, strict=True):
                 for layer in group:
                     weight = layer.module.weight.data.float()

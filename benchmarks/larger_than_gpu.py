@@ -60,6 +60,16 @@ def write(folder: Path, shape: str, blocks: int, device: str) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
 
 
+def forget_peaks(devices: list[str]) -> None:
+    """Let the peak of each GPU's memory begin anew.
+
+    Before CUDA has begun, the allocator knows no GPU, and one that is named by its number is an invalid argument.
+    """
+    torch.cuda.init()
+    for device in devices:
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Sweep the checkpoint and return what it took."""
     devices = given.device.split(",")
@@ -73,8 +83,8 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     group = 128 if made.hidden_size >= 1024 else 32
     variants = [Variant(), make_variant("nearest", f"int4_g{group}"), make_variant("gptq", f"int4_g{group}")]
     marks: list[float] = []
-    for device in devices if on_gpu else []:
-        torch.cuda.reset_peak_memory_stats(device)
+    if on_gpu:
+        forget_peaks(devices)
     started = time.perf_counter()
     dtype = torch.bfloat16 if on_gpu else torch.float32
     with closing(StreamedModel(folder, devices[0], dtype)) as streamed:
@@ -85,6 +95,7 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             watch=lambda done, total: marks.append(time.perf_counter()),
         )  # fmt: skip
     ended = time.perf_counter()
+    peaks = [torch.cuda.max_memory_allocated(device) / 1e9 for device in devices if on_gpu]
     steps = len(variants)  # a step for each variant and one for the baseline, a block
     behind = marks[steps - 1 : steps * made.num_hidden_layers : steps]
     of_block = [b - a for a, b in zip([marks[0], *behind], behind)][1:] or [behind[0] - opened]
@@ -99,7 +110,8 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "calibration": [given.calibration, given.tokens],
         "evaluation": [given.evaluation, given.tokens],
         "checkpoint_gb": sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e9,
-        "peak_gpu_gb": max(torch.cuda.max_memory_allocated(d) for d in devices) / 1e9 if on_gpu else None,
+        "peak_gpu_gb": max(peaks) if on_gpu else None,
+        "peak_gpu_gb_each": peaks,
         "seconds": ended - started,
         "seconds_before_the_walk": opened - started,
         "seconds_a_block": sum(of_block) / len(of_block),

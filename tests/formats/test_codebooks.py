@@ -103,6 +103,19 @@ def test_clusters_equal_plain_lloyd() -> None:
         np.testing.assert_allclose(found, centres, atol=1e-5)
 
 
+def test_groups_that_lie_as_columns_are_fitted_without_a_copy_each_time() -> None:
+    """A sort keeps its input's strides; torch warns, once in a process, of a search in what is not contiguous."""
+    weight = torch.randn(24, 5, generator=torch.Generator().manual_seed(4))
+    grid = parse_format("kmeans3_row")
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        entries = grid.parameters(weight.T)
+    finally:
+        torch.set_warn_always(before)
+    assert torch.equal(entries, grid.parameters(weight.T.contiguous()))
+
+
 def test_a_weight_between_two_clusters_belongs_to_the_lower() -> None:
     entries = parse_format("kmeans1_row").parameters(torch.tensor([[0.0, 0.0, 1.0, 2.0, 2.0]]))
     assert entries.tolist() == [[pytest.approx(1 / 3), 2.0]]

@@ -88,6 +88,31 @@ def same(got: torch.Tensor, want: torch.Tensor) -> float:
     return float(((got - want).abs() <= 1e-4 * scale).float().mean())
 
 
+def same_errors(got: torch.Tensor, want: torch.Tensor, block: torch.Tensor, factor: torch.Tensor) -> float:
+    """Return the share of errors (w - v) / U_jj that is equal but for roundings.
+
+    A row's weights may all lie on the grid. Its errors are 0 then, or what a fused multiply-add leaves of them, which is a rounding of
+    w and not of the error: such a rounding may be apart too.
+    """
+    rounding = torch.finfo(torch.float32).eps * block.abs().amax(0, keepdim=True) / factor.diagonal()[:, None]
+    within = 1e-4 * want.abs().amax(0, keepdim=True) + 8 * rounding
+    return float(((got - want).abs() <= within).float().mean())
+
+
+def test_errors_that_are_roundings_of_a_weight_are_told_from_others() -> None:
+    """Weights on the grid have errors of 0 in torch; a multiply-add that rounds once leaves part of the product's rounding."""
+    block, factor = torch.full((4, 3), 0.3), torch.eye(4) * 0.5
+    values = 3 * (torch.tensor(0.3) / 3)
+    errors = (block - values) / 0.5
+    step = (torch.tensor(0.3) / 3).double()
+    fused = ((block.double() - 3 * step) / 0.5).float()
+    assert not errors.any()
+    assert fused.any()
+    assert same(fused, errors) < 1.0
+    assert same_errors(fused, errors, block, factor) == 1.0
+    assert same_errors(fused + 2e-6, errors, block, factor) < 1.0
+
+
 def bound(names: list[str], rows: int, block: torch.Tensor):
     """Return (format bound to its rows, rows) of formats stacked one after the other."""
     slices = [slice(number * rows, number * rows + rows) for number in range(len(names))]
@@ -126,7 +151,7 @@ def test_every_choice_and_rounding(name: str, cell: int, device: str) -> None:
     got = launched(block, factor, 16, cell, variants)
     want = plain(block, factor, 16, cell, variants)
     assert same(got[0], want[0]) == 1.0
-    assert same(got[1], want[1]) == 1.0
+    assert same_errors(got[1], want[1], block, factor) == 1.0
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -186,7 +211,7 @@ def test_a_factor_for_each_damping(cell: int, device: str) -> None:
     for number in range(3):
         want = plain(block[number], factors[number], 16, cell, [(grid, slice(0, 7))])
         assert same(values[number, :32], want[0]) == 1.0
-        assert same(errors[number], want[1]) == 1.0
+        assert same_errors(errors[number], want[1], block[number], factors[number]) == 1.0
 
 
 def statistics(columns: int, device: str = "cpu") -> tuple[InputStatistics, torch.Tensor]:

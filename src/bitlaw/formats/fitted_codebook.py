@@ -116,6 +116,7 @@ def cluster_means(ordered: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
 
     Clusters of sorted weights are runs, so a run's mean is a difference of prefix sums (kept in float64).
     """
+    ordered = ordered.contiguous()  # a sort keeps the strides of what it is given, and searchsorted copies each time
     sums = torch.nn.functional.pad(ordered.double().cumsum(1), (1, 0))
     for _ in range(ITERATIONS):
         midpoints = ((entries[:, :-1] + entries[:, 1:]) / 2).contiguous()
