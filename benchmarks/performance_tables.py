@@ -6,6 +6,7 @@ from typing import Any
 
 Line = dict[str, Any]
 CHECKPOINTS = 20  # of each size, as the target counts them
+SECONDS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # on the figure's axis
 VARIED = {
     "parameters": "parameters in quantized layers",
     "calibration_tokens": "calibration tokens",
@@ -23,29 +24,26 @@ def markdown(heads: list[str], rows: Iterable[list[str]]) -> list[str]:
 def paper_table(lines: list[Line]) -> list[str]:
     """The first paper's three variants, a checkpoint of each size, and the hours of all its checkpoints."""
     runs = sorted((x for x in lines if x["what"] == "paper"), key=lambda x: float(x["sweep"]))
-    total = CHECKPOINTS * sum(run["sweep"] for run in runs)
+    if not runs:
+        return []
+    heads = ["shape", "three variants and their evaluation, s", "compiling before, s", "one bare evaluation, s",
+             "of the roofline", "peak, GiB"]  # fmt: skip
+    compiling = [r["compile_seconds"] if r["compiled"] else 0.0 for r in runs]
     rows = [
-        [r["shape"], f"{r['sweep']:.1f}", f"{r['bare']:.2f}", f"{r['share_of_roofline']:.0%}", f"{r['peak_gib']:.1f}"]
-        for r in runs
+        [
+            r["shape"], f"{r['sweep']:.1f}", f"{once:.1f}" if once else "not compiled", f"{r['bare']:.2f}",
+            f"{r['share_of_roofline']:.0%}", f"{r['peak_gib']:.1f}",
+        ]
+        for r, once in zip(runs, compiling, strict=True)
+    ]  # fmt: skip
+    total, once = sum(run["sweep"] for run in runs), sum(compiling)
+    rows.append([f"all {len(runs)}", f"{total:.1f}", f"{once:.1f}", "", "", ""])
+    return [
+        *markdown(heads, rows),
+        "",
+        f"{CHECKPOINTS} checkpoints of each: {CHECKPOINTS * total:,.0f} s, {CHECKPOINTS * total / 3600:.2f} GPU-hours, and {once:.0f} s of compiling, "
+        f"once a size. Compiled anew for every checkpoint it would be {CHECKPOINTS * (total + once) / 3600:.2f} hours.",
     ]
-    if rows:
-        rows.append(
-            [
-                f"these {len(runs)}, {CHECKPOINTS} checkpoints each",
-                f"{total:,.0f} = {total / 3600:.2f} hours",
-                "",
-                "",
-                "",
-            ]
-        )
-    heads = [
-        "shape",
-        "three variants and their evaluation, s",
-        "one bare evaluation, s",
-        "of the roofline",
-        "peak, GiB",
-    ]
-    return markdown(heads, rows)
 
 
 def kernel_tables(lines: list[Line]) -> list[str]:
@@ -93,11 +91,20 @@ def large_table(lines: list[Line]) -> list[str]:
     )  # fmt: skip
 
 
+def growth_points(lines: list[Line], slope: Line) -> list[tuple[float, float]]:
+    """Return what was varied and seconds, ascending, of the range that a line with a slope belongs to."""
+    return sorted(
+        (x["value"], x["seconds"])
+        for x in lines
+        if x["what"] == "growth" and (x["varied"], x["gpu"]) == (slope["of"], slope["gpu"])
+    )
+
+
 def growth_table(lines: list[Line]) -> list[str]:
     """Slopes of log seconds."""
     rows = []
     for one in [x for x in lines if x["what"] == "growth_slope"]:
-        chosen = sorted((p["value"], p["seconds"]) for p in lines if p["what"] == "growth" and p["varied"] == one["of"])
+        chosen = growth_points(lines, one)
         (low, fast), (high, slow) = chosen[0], chosen[-1]
         span, took = f"{low:,} to {high:,}", f"{fast:.2f} to {slow:.2f}"
         rows.append([VARIED[one["of"]], span, took, f"{one['slope']:.2f}", f"{one['upper_slope']:.2f}"])
@@ -110,12 +117,21 @@ def peer_table(lines: list[Line]) -> list[str]:
     def told(pair: list[float], sign: str = "") -> str:
         return f"{pair[0]:{sign}.5f} ± {pair[1]:.5f}"
 
-    heads = ["model", "tokens", "bits", "QiD, bitlaw", "QiD, llm-compressor", "difference", "same weights, at least"]
+    heads = [
+        "model",
+        "tokens",
+        "on",
+        "bits",
+        "QiD, bitlaw",
+        "QiD, llm-compressor",
+        "difference",
+        "same weights, at least",
+    ]
     return markdown(
         heads,
         (
             [
-                r["model"], f"{r['tokens']:.3g}", str(r["bits"]), told(r["qid"]), told(r["peer_qid"]),
+                r["model"], f"{r['tokens']:.3g}", r["gpu"], str(r["bits"]), told(r["qid"]), told(r["peer_qid"]),
                 told(r["difference"], "+"), f"{r['least_same']:.2%}",
             ]
             for r in lines if r["what"] == "peer_qid"
@@ -135,6 +151,14 @@ def step_table(lines: list[Line]) -> list[str]:
     return markdown(["model", "recorded, ms", "launched anew, ms", "ratio", "tokens/s"], rows)
 
 
+def short(count: float) -> str:
+    """Return a number in two or three digits: 16, 131k, 2.5G."""
+    for name, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.2g}{name}" if count < 10 * size else f"{count / size:.0f}{name}"
+    return f"{count:.0f}"
+
+
 def draw(lines: list[Line], path: Path) -> None:
     """Seconds against each thing that is varied, log axes, with the slope of the upper half."""
     import matplotlib
@@ -148,15 +172,19 @@ def draw(lines: list[Line], path: Path) -> None:
     with matplotlib.rc_context(dict(SETTINGS)):
         figure, panels = plt.subplots(1, len(slopes), figsize=(3.1 * len(slopes), 2.9), sharey=True, squeeze=False)
         for panel, (varied, one) in zip(panels[0], slopes.items(), strict=True):
-            chosen = sorted(
-                (x["value"], x["seconds"]) for x in lines if x["what"] == "growth" and x["varied"] == varied
-            )
-            x, y = zip(*chosen, strict=True)
+            x, y = zip(*growth_points(lines, one), strict=True)
             panel.loglog(x, y, "o-", color="#2a6f97", markersize=4)
             end = [x[-1] / 4, x[-1]]
             panel.loglog(end, [y[-1] * 4.0 ** -one["upper_slope"], y[-1]], "--", color="#b4441d", linewidth=1)
+            panel.set_xticks(x, [short(value) for value in x])
+            panel.set_xticks([], minor=True)
+            panel.tick_params(axis="x", labelsize=7)
+            panel.set_yticks(SECONDS, map(str, SECONDS))
+            panel.set_yticks([], minor=True)
             panel.set_xlabel(VARIED[varied])
-            panel.set_title(f"slope {one['slope']:.2f}, upper half {one['upper_slope']:.2f}")
+            panel.set_title(f"slope {one['slope']:.2f}, upper half {one['upper_slope']:.2f} (dashed)", fontsize=8)
+        taken = [seconds for one in slopes.values() for _, seconds in growth_points(lines, one)]
+        panels[0][0].set_ylim(0.8 * min(taken), 1.3 * max(taken))
         panels[0][0].set_ylabel("seconds of a sweep")
         figure.tight_layout()
         figure.savefig(path, dpi=130)
