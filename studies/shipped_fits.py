@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bitlaw.datasets import load
 from bitlaw.fit import Fit, Table, fit
-from bitlaw.predict.shipped import DATASET, FILE
+from bitlaw.predict.shipped import DATASETS, FILE
 from bitlaw.report.ouyang2024.rows import main_rows, usable
 
 LAW = "ouyang2024-unified"
 
 
 def made() -> Fit:
-    """Return the unified law fitted to the rows of the dataset that stand for the first paper's."""
-    rows = main_rows(usable(load(DATASET))).rows
-    return fit(LAW, Table.from_measurements(rows, source=f"the dataset {DATASET}"))
+    """Return the unified law fitted to the rows of the datasets that stand for the first paper's."""
+    rows = main_rows(usable(m for name in DATASETS for m in load(name))).rows
+    return fit(LAW, Table.from_measurements(rows, source=f"the datasets {' and '.join(DATASETS)}"))
 
 
 if __name__ == "__main__":

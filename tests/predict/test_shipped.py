@@ -32,7 +32,7 @@ def test_the_kept_fit_is_the_fit_of_the_records() -> None:
 
 def test_auto_answers_from_the_records_where_they_reach() -> None:
     inside = predict(5e6, 2e8, 3)
-    assert inside.source.startswith("fit to the dataset mini-pythia: 198 rows")
+    assert inside.source.startswith("fit to the datasets mini-pythia and mini-pythia-2: 411 rows")
     assert inside.records is None
     assert not inside.outside
     v = shipped_fit().values
@@ -46,7 +46,7 @@ def test_beyond_their_reach_the_published_law_answers_and_the_records_say_no_num
     assert large.law == "ouyang2024-4bit"
     assert large.records is not None
     assert (large.records.value, large.records.ratio) == (None, None)
-    assert "beyond the largest fitted 1.77e+07" in " ".join(large.records.outside)
+    assert "beyond the largest fitted 8.51e+07" in " ".join(large.records.outside)
     named = predict(5e6, 2e8, 3, law="ouyang2024-3bit")
     assert named.records is not None
     assert named.records.value == pytest.approx(predict(5e6, 2e8, 3).value)
@@ -57,9 +57,11 @@ def test_beyond_their_reach_the_published_law_answers_and_the_records_say_no_num
 
 def test_said_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--params", "70e9", "--tokens", "15e12", "--bits", "4"]) == 0
-    assert "records: the fit to the dataset mini-pythia" in capsys.readouterr().out
+    assert "records: the fit to the datasets mini-pythia and mini-pythia-2" in capsys.readouterr().out
     records, published = _beside()
-    assert records.startswith("beside, the same law fitted to the dataset mini-pythia (198 rows, 6 models, gptq): beta")
+    assert records.startswith(
+        "beside, the same law fitted to the datasets mini-pythia and mini-pythia-2 (411 rows, 12 models, gptq): beta"
+    )
     assert "beta 0.5251, alpha 0.2261, gamma 5.497" in published
     text = describe(DemoResult(out="x", evidence=[records, published]).to_dict())
     assert records in text.splitlines()

@@ -13,7 +13,7 @@ from bitlaw.laws import Law, law_names, load_law
 from bitlaw.laws.law import Array
 from bitlaw.predict.answers import Answer, Interval, count, refuse_outside
 from bitlaw.predict.losses import resolve_loss, total_band
-from bitlaw.predict.shipped import DATASET, RECORDS, shipped_fit
+from bitlaw.predict.shipped import DATASETS, RECORDS, shipped_fit
 from bitlaw.predict.sources import Also, Source, answers_at, published_source, resolve
 
 PYTHIA_VOCABULARY = 50_304
@@ -139,7 +139,7 @@ def _records(source: Source, asked: dict[str, float], value: float) -> RecordsVa
     outside = tuple(out.words for out in found.outside(asked))
     said = None if outside else float(found.value(asked))
     return RecordsValue(
-        law=f"{found.law.name} fitted to {DATASET}",
+        law=f"{found.law.name} fitted to {' and '.join(DATASETS)}",
         value=said,
         ratio=said / value if said is not None and value > 0 else None,
         source=found.origin,
