@@ -104,7 +104,7 @@ def of_decay(rows: Sequence[Measurement]) -> Part:
     part.text = f"""\
 Sizes {sizes}, the same seed and batches, schedules that differ, to {end} tokens. Ratios are of QiD at equal tokens (GPTQ at 2, 3 and 4 bits,
 group 128), intervals over size and peak rate. Before its decay begins a `wsd` run is the constant one but for rounding on a GPU: the control above
-says how far two such runs are apart.
+says how far two such runs are apart; of a single pair of checkpoints ln QiD then differs by {n.control.spread:.2f} (standard deviation).
 
 - Loss at each run's last tokens, less that of the constant rate: {losses}.{buys}
 {short}{_elsewhere(others)}- The regression has {n.rows} rows: ln QiD = a(size, width) + beta ln D + lam ln(peak rate / rate) + mu ln(peak rate); beta {_estimate(n.beta)} is
