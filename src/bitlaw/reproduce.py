@@ -121,10 +121,10 @@ def xu2024(
 def _evidence(paper: str, store: str | Path) -> tuple[list[Measurement], list[str]]:
     """Return measurements and where they come from, in sentences."""
     if store:
-        from bitlaw.store import read_parquet, records
+        from bitlaw.store import read_parquet, records, shown
 
         found = read_parquet(store) if str(store).endswith(".parquet") else records(store)
-        return found, [f"Measurements: {len(found)} of the store {store}."]
+        return found, [f"Measurements: {len(found)} of the store {shown(store)}."]
     from bitlaw.datasets import load, names
 
     there = [name for name in DATASETS[paper] if name in names()]

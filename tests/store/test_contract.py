@@ -1,11 +1,10 @@
-"""The contract of a store, run on every backend; the oracle for sequences of operations is a plain dict."""
+"""The contract of a store, run on every backend of conftest.py; the oracle for sequences of operations is a plain dict."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,16 @@ from hypothesis import strategies as st
 
 from bitlaw.errors import InputError, StoreError, UnknownName
 from bitlaw.records import Measurement
-from bitlaw.store import Store, open_store, records
+from bitlaw.store import open_store, records
 from tests.store.store_samples import measurements, sample
-
-BACKENDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: open_store(folder / "runs.db")}
-
-backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 @pytest.fixture
-def store(backend, tmp_path):
-    with BACKENDS[backend](tmp_path) as opened:
+def store(place, tmp_path):
+    with open_store(place(tmp_path)) as opened:
         yield opened
 
 
-@backend
 def test_adding_twice_keeps_one(store):
     assert store.add([sample(1), sample(2)]) == 2
     assert store.add([sample(2), sample(3)]) == 1
@@ -38,14 +32,12 @@ def test_adding_twice_keeps_one(store):
     assert store.keys() == {sample(n).key for n in (1, 2, 3)}
 
 
-@backend
 def test_same_key_twice_in_one_call_keeps_the_first(store):
     first, second = sample(1, date="2026-01-01"), sample(1, date="2026-02-02")
     assert store.add([first, second]) == 1
     assert store.read() == [first]
 
 
-@backend
 def test_failed_is_replaced_by_ok_in_its_place_and_by_nothing_else(store):
     failed, ok = sample(1, state="failed"), sample(1)
     later = dataclasses.replace(failed, seen=dataclasses.replace(failed.seen, reason="another"))
@@ -59,13 +51,12 @@ def test_failed_is_replaced_by_ok_in_its_place_and_by_nothing_else(store):
     assert store.read() == [ok, sample(2)]
 
 
-@backend
-def test_rows_survive_closing(store, backend, tmp_path):
+def test_rows_survive_closing(store, place, tmp_path):
     store.add([sample(n) for n in (5, 3, 4)])
     digest = store.digest()
     store.close()
     store.close()
-    with BACKENDS[backend](tmp_path) as again:
+    with open_store(place(tmp_path)) as again:
         assert again.read() == [sample(n) for n in (5, 3, 4)]
         assert list(again) == again.read()
         assert again.digest() == digest
@@ -73,7 +64,6 @@ def test_rows_survive_closing(store, backend, tmp_path):
         again.count()
 
 
-@backend
 def test_filters_equal_a_plain_loop(store):
     rows = [
         sample(n, bits=b, state=s) for n, b, s in ((1, 2.0, "ok"), (2, 3.0, "ok"), (3, 3.0, "failed"), (4, 4.0, "ok"))
@@ -91,16 +81,14 @@ def test_filters_equal_a_plain_loop(store):
     assert store.keys("ok") | store.keys("failed") == store.keys()
 
 
-@backend
-def test_records_reads_an_open_store_and_a_path(store, tmp_path):
+def test_records_reads_an_open_store_and_its_name(store, place, tmp_path):
     store.add([sample(1), sample(2, bits=2.0)])
     assert records(store, bits=2) == [sample(2, bits=2.0)]
-    assert records(tmp_path / "runs.db") == [sample(1), sample(2, bits=2.0)]
+    assert records(place(tmp_path)) == [sample(1), sample(2, bits=2.0)]
     with pytest.raises(StoreError, match="No store at"):
-        records(tmp_path / "none.db")
+        records(place(tmp_path / "none"))
 
 
-@backend
 def test_unknown_filter_offers_a_near_name(store):
     with pytest.raises(UnknownName, match=r"Unknown column 'metod'. Did you mean 'method'"):
         store.read(metod="gptq")
@@ -108,7 +96,6 @@ def test_unknown_filter_offers_a_near_name(store):
         store.count(bits="four")
 
 
-@backend
 def test_delete_is_explicit_and_counted(store):
     store.add([sample(n) for n in range(3)])
     assert store.delete([sample(1).key, "no such key"]) == 1
@@ -116,7 +103,6 @@ def test_delete_is_explicit_and_counted(store):
     assert store.read() == [sample(0), sample(2)]
 
 
-@backend
 def test_one_bad_measurement_and_none_is_added(store):
     bad = sample(2)
     bad = dataclasses.replace(bad, seen=dataclasses.replace(bad.seen, nats=math.nan))
@@ -125,7 +111,6 @@ def test_one_bad_measurement_and_none_is_added(store):
     assert store.count() == 0
 
 
-@backend
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
@@ -146,7 +131,6 @@ def test_a_value_of_the_wrong_kind_is_refused(store, part, change, message):
     assert store.count() == 0
 
 
-@backend
 def test_numpy_scalars_are_kept_as_plain_numbers(store):
     m = sample(1)
     seen = dataclasses.replace(m.seen, nats=np.float64(m.seen.nats), windows=np.int64(8), kl_nats=np.float32(0.5))
@@ -157,10 +141,9 @@ def test_numpy_scalars_are_kept_as_plain_numbers(store):
     assert back == dataclasses.replace(m, seen=dataclasses.replace(m.seen, kl_nats=0.5))
 
 
-@backend
-def test_digest_sees_asked_and_seen_and_not_made(store, backend, tmp_path_factory):
+def test_digest_sees_asked_and_seen_and_not_made(store, place, tmp_path_factory):
     def digest(*rows: Measurement) -> str:
-        with BACKENDS[backend](tmp_path_factory.mktemp("digest")) as other:
+        with open_store(place(tmp_path_factory.mktemp("digest"))) as other:
             other.add(rows)
             return other.digest()
 
@@ -176,11 +159,32 @@ def test_digest_sees_asked_and_seen_and_not_made(store, backend, tmp_path_factor
     assert len({digest(), digest(sample(1)), reference}) == 3
 
 
-@backend
+def test_every_text_is_kept_and_found(store):
+    texts = [
+        "\x00",
+        "\x1a",
+        "\x1a0",
+        "\x1a\x1a",
+        "\x1a\x00\x1a0",
+        "",
+        "\\0",
+        "\x7f\U0010ffff",
+        "null",
+        "{}",
+        "%s ? %%",
+        "'\"",
+    ]
+    rows = [sample(n, suite=text) for n, text in enumerate(texts)]
+    store.add(rows)
+    assert store.read() == rows
+    assert [store.read(suite=text) for text in texts] == [[row] for row in rows]
+    assert store.read(suite=texts[:5]) == rows[:5]
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(measurements, max_size=4))
-def test_anything_comes_back_exactly(backend, rows):
-    with tempfile.TemporaryDirectory() as folder, BACKENDS[backend](Path(folder)) as opened:
+def test_anything_comes_back_exactly(place, rows):
+    with tempfile.TemporaryDirectory() as folder, open_store(place(Path(folder))) as opened:
         expected: dict[str, Measurement] = {}
         for m in rows:
             expected.setdefault(m.key, m)
@@ -203,12 +207,11 @@ operations = st.lists(
 )
 
 
-@backend
 @settings(max_examples=50, deadline=None)
 @given(operations=operations)
-def test_any_sequence_of_operations_equals_a_dict(backend, operations):
+def test_any_sequence_of_operations_equals_a_dict(place, operations):
     with tempfile.TemporaryDirectory() as folder:
-        opened = BACKENDS[backend](Path(folder))
+        opened = open_store(place(Path(folder)))
         model: dict[str, Measurement] = {}
         for what, given_rows in operations:
             if what == "add":
@@ -224,6 +227,6 @@ def test_any_sequence_of_operations_equals_a_dict(backend, operations):
                 assert opened.delete(keys) == sum(model.pop(k, None) is not None for k in keys)
             else:
                 opened.close()
-                opened = BACKENDS[backend](Path(folder))
+                opened = open_store(place(Path(folder)))
             assert opened.read() == list(model.values())
         opened.close()

@@ -180,7 +180,7 @@ def test_an_export_that_fails_leaves_the_old_file(kind, tmp_path):
 def test_the_store_loads_neither_torch_nor_pyarrow():
     code = (
         "import sys, bitlaw.store\n"
-        "heavy = {'torch', 'transformers', 'pyarrow', 'pandas', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'pyarrow', 'pandas', 'scipy', 'numpy', 'matplotlib', 'psycopg'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -15,7 +15,8 @@ from bitlaw.errors import InputError, StoreError
 from bitlaw.records import COLUMNS, LATER_COLUMNS
 from bitlaw.store import open_store
 from bitlaw.store.rows import to_row
-from bitlaw.store.sqlite import APPLICATION_ID, MIGRATIONS, SQLiteStore
+from bitlaw.store.schema import APPLICATION_ID, MIGRATIONS
+from bitlaw.store.sqlite import SQLiteStore
 from tests.store.store_samples import sample
 
 
@@ -156,8 +157,8 @@ def test_a_read_only_folder_is_refused_before_measuring_but_can_be_read(tmp_path
 
 
 def test_a_scheme_without_a_backend():
-    with pytest.raises(StoreError, match=r"No store of kind 'postgresql'.*Known: a path"):
-        open_store("postgresql://localhost/bitlaw")
+    with pytest.raises(StoreError, match=r"No store of kind 'mysql'.*Known: a path"):
+        open_store("mysql://localhost/bitlaw")
 
 
 def test_a_writer_waits_for_another_and_then_says_so(tmp_path):

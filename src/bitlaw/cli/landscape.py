@@ -18,7 +18,11 @@ ACTIONS = ("train", "predict", "evaluate")
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Declare where the measurements come from."""
-    parser.add_argument("--store", required=True, help="a store of measurements, or a .parquet export of one")
+    parser.add_argument(
+        "--store",
+        required=True,
+        help="a store (an SQLite file, postgresql://USER@HOST/DATABASE, dataset:NAME), or a .parquet export of one",
+    )
     add_where(parser)
 
 

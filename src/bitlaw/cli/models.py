@@ -129,7 +129,9 @@ manifest (suite.json) that `bitlaw measure` reads. A killed run goes on where it
 def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", help="a suite by name or folder (`bitlaw suites` lists them)")
     parser.add_argument(
-        "--store", required=True, help="SQLite file that keeps the measurements; made if it does not exist"
+        "--store",
+        required=True,
+        help="keeps the measurements: an SQLite file, made if it does not exist, or postgresql://USER@HOST/DATABASE",
     )
     parser.add_argument("--plan", help="a TOML file with a [measure] section, or a shipped plan such as tiny")
     parser.add_argument(
@@ -212,6 +214,7 @@ PLAN_FLAGS = (
 
 def _run_measure(given: argparse.Namespace) -> Any:
     from bitlaw.measure import MeasurePlan, measure, measure_plan, read_plan
+    from bitlaw.store import shown
 
     settings = {name: getattr(given, name) for name in PLAN_FLAGS if getattr(given, name) is not None}
     flags = given.methods or given.bits or given.variant or given.activations or given.kv_cache
@@ -251,11 +254,12 @@ def _run_measure(given: argparse.Namespace) -> Any:
             memory=0 if given.memory == "auto" else int(parse_size(given.memory)),
             progress=progress,
         )
-    return {**summary.to_dict(), "store": given.store}
+    return {**summary.to_dict(), "store": shown(given.store)}
 
 
 def _run_foreign(given: argparse.Namespace, flags: Any) -> Any:
     from bitlaw.measure.foreign import foreign_model, measure_foreign
+    from bitlaw.store import shown
 
     if given.plan or flags or given.models:
         raise InputError("--foreign is measured by itself, without --plan, --methods, --bits, --variant and --models.")
@@ -271,7 +275,7 @@ def _run_foreign(given: argparse.Namespace, flags: Any) -> Any:
             progress=progress,
             **{name: getattr(given, name) for name in texts if getattr(given, name) is not None},
         )
-    return {**summary.to_dict(), "store": given.store}
+    return {**summary.to_dict(), "store": shown(given.store)}
 
 
 def _method_options(given: list[str]) -> dict[str, dict[str, Any]]:
@@ -302,6 +306,7 @@ What the store already holds is skipped, so the same command goes on after an in
 
   bitlaw measure runs/tiny --store tiny.db --methods gptq nearest --bits 2 3 4
   bitlaw measure runs/tiny --store tiny.db --plan tiny
+  bitlaw measure runs/tiny --store postgresql://me@server/bitlaw --plan tiny --shard 0/4
   bitlaw measure runs/tiny --store tiny.db --methods gptq --bits 4 8 --activations none int8_token --kv-cache int8_token
   bitlaw measure runs/tiny --store tiny.db --variant 'none none activations=int8_token'
   bitlaw measure runs/tiny --store tiny.db --foreign gptq-w4=their-folder --of neox-397k@1221

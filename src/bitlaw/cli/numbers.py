@@ -16,7 +16,7 @@ from bitlaw.errors import InputError
 def add_table(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Declare where the rows come from."""
     source = parser.add_mutually_exclusive_group(required=required)
-    source.add_argument("--store", help="a store of measurements")
+    source.add_argument("--store", help="a store: an SQLite file, postgresql://USER@HOST/DATABASE or dataset:NAME")
     source.add_argument(
         "--csv",
         help="your own table: the columns the law reads (parameters, tokens, bits, qid) and, if known, qid_se, model",
@@ -106,7 +106,7 @@ def read_table(
         if names:
             raise InputError("--column names columns of a CSV file; a store knows its own.")
         with open_store(str(store), create=False) as opened:
-            rows = Table.from_measurements(opened, source=str(store))
+            rows = Table.from_measurements(opened, source=opened.where)
     chosen = filters(where)
     return rows.where(**chosen) if chosen else rows
 
@@ -251,7 +251,9 @@ LAW = Verb(
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", required=True, help="the store of measurements")
+    parser.add_argument(
+        "--store", required=True, help="a store: an SQLite file, postgresql://USER@HOST/DATABASE or dataset:NAME"
+    )
     parser.add_argument(
         "--fit", action="append", default=[], help="a fit written by `bitlaw fit --out`; may be given several times"
     )

@@ -15,7 +15,9 @@ from bitlaw.progress import open_progress
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a folder of a Hugging Face checkpoint, or a suite by name or folder")
     parser.add_argument(
-        "--store", default="", help="SQLite file that keeps what is measured; made if it does not exist"
+        "--store",
+        default="",
+        help="keeps what is measured: an SQLite file, made if it does not exist, or postgresql://USER@HOST/DATABASE",
     )
     parser.add_argument(
         "--of", default="", metavar="MODEL@STEP", help="which checkpoint of a suite (default: the last)"
@@ -71,6 +73,7 @@ def _run(given: argparse.Namespace) -> Any:
     if not given.store:
         raise InputError("Give --store FILE: what is measured is kept there, and another call goes on from it.")
     from bitlaw.probe import probe
+    from bitlaw.store import shown
 
     chosen = {"snr_db": given.snr, "formats": given.formats, "methods": given.methods}
     with open_progress(given.progress) as progress:
@@ -93,7 +96,7 @@ def _run(given: argparse.Namespace) -> Any:
             **{name: value for name, value in chosen.items() if value},
             **texts,
         )
-    return {**found.to_dict(), "store": given.store}
+    return {**found.to_dict(), "store": shown(given.store)}
 
 
 def _text(data: dict[str, Any]) -> str:

@@ -17,12 +17,14 @@ ACTIONS = ("list", "export", "import", "digest")
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, help="what to do")
     parser.add_argument("file", nargs="?", help="for export and import: a .csv or .parquet file")
-    parser.add_argument("--store", required=True, help="the store of measurements")
+    parser.add_argument(
+        "--store", required=True, help="a store: an SQLite file, postgresql://USER@HOST/DATABASE or dataset:NAME"
+    )
     add_where(parser)
 
 
 def _run(given: argparse.Namespace) -> Any:
-    from bitlaw.store import export_csv, export_parquet, import_csv, import_parquet, open_store, to_row
+    from bitlaw.store import export_csv, export_parquet, import_csv, import_parquet, open_store, shown, to_row
     from bitlaw.store.rows import derived_cells
 
     kind = Path(given.file).suffix if given.file else ""
@@ -34,7 +36,7 @@ def _run(given: argparse.Namespace) -> Any:
             return {"digest": store.digest(), "measurements": store.count()}
         if given.action == "import":
             added = (import_csv if kind == ".csv" else import_parquet)(store, given.file)
-            return {"added": added, "store": given.store}
+            return {"added": added, "store": shown(given.store)}
         found = store.read(**chosen)
         if given.action == "export":
             (export_csv if kind == ".csv" else export_parquet)(found, given.file)

@@ -26,13 +26,13 @@ Source = Store | str | os.PathLike[str] | Iterable[Measurement]
 
 
 def measurements_of(source: Source) -> tuple[list[Measurement], str]:
-    """Return the measurements of a store (open, or its path), of a .parquet export, or of an iterable, and its name."""
+    """Return the measurements of a store (open, or its path or address), of a .parquet export, or of an iterable, and its name."""
     if isinstance(source, str | os.PathLike):
         path = Path(os.fspath(source))
         if path.suffix == ".parquet":
             return list(read_parquet(path)), path.name
         with open_store(source, create=False) as store:
-            return store.read(), path.name
+            return store.read(), Path(store.where).name
     if isinstance(source, Store):
         return source.read(), Path(source.where).name
     return list(source), "measurements"

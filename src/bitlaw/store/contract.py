@@ -5,7 +5,7 @@
 - `add` is one transaction: when it returns, all of it survives a crash of the process or the machine; if it raises,
   none of it was written.
 - Rows come back in the order in which their keys were first added.
-- One process writes; several may read. A second writer waits for the first one's transaction.
+- Several processes may read. Several may write too, where the backend says so; a writer waits for another's transaction.
 """
 
 from __future__ import annotations
