@@ -18,7 +18,7 @@ from pathlib import Path
 import landscapes
 import tables
 from found import found_said, misses_said
-from splits import WORKERS, alone_part, blind_parts, probed_part
+from splits import WORKERS, alone_part, blind_parts
 
 from bitlaw.datasets import load
 from bitlaw.predictor import (
@@ -51,6 +51,8 @@ SHIPPED_KINDS = (
     "after-nearest-mean",
     "zero-shot-compensated",
     "after-nearest-compensated",
+    "zero-shot-compensated-mean",
+    "after-nearest-compensated-mean",
     "config",
     "config-no-tokens",
 )
@@ -101,8 +103,8 @@ def predictor_page(
     ]
     blind, scored = blind_parts(rows, out, kinds, say)
     parts += blind
-    parts += alone_part(rows, out, kinds, say)
-    parts += probed_part(rows, out, kinds, say)
+    alone, added = alone_part(rows, out, kinds, say)
+    parts += alone
     for split, words in tables.SPLITS.items():
         parts += [f"### {words}", impossible.get(split) or tables.scores_table(judged, split)]
     parts += [
@@ -125,7 +127,13 @@ def predictor_page(
         "### What it costs",
         tables.cost_said(models),
     ]
-    first = ["## What was found", found_said(judged, scored), "### Where the misses are", misses_said(judged)]
+    further = "\n".join(f"- {line}" for line in (*added, tables.direction_said(rows, every)) if line)
+    first = [
+        "## What was found",
+        f"{found_said(judged, scored)}\n{further}",
+        "### Where the misses are",
+        misses_said(judged),
+    ]
     return "\n\n".join([*first, "## Results", *parts])
 
 

@@ -12,6 +12,7 @@ from bitlaw.predictor.evaluating import Result
 from bitlaw.predictor.kinds import KINDS
 from bitlaw.predictor.known_formats import canonical_name, facts
 from bitlaw.predictor.landscape import ModelRecords
+from bitlaw.predictor.rows import Rows
 from bitlaw.report.words import count
 from bitlaw.report.xu2024.costs import seconds_of
 from bitlaw.report.xu2024.formats import finer_groups, noise_spread
@@ -23,7 +24,7 @@ SPLITS = {
     "leave-largest": "The largest model of every family predicted from the smaller ones",
     "paper": "The paper's split: GPT-2, OPT, BLOOM and Llama train, GPT-NeoX and MPT are predicted",
 }
-ALONE, PROBED = "families-alone", "families-probed"
+ALONE = "families-alone"
 TARGETS = {"gptq_change": "GPTQ - nearest", "gptq_qid": "GPTQ - 16-bit", "nearest_qid": "nearest - 16-bit"}
 CLAIM = 0.95
 
@@ -109,6 +110,28 @@ def claims(judged: Evaluation) -> list[str]:
         f"targets, {inside} of them within 85 to 95 %."
     )
     return said
+
+
+def direction_said(rows: Rows, models: Sequence[ModelRecords]) -> str:
+    """Return what R2 of GPTQ - nearest is left when GPTQ's direction is like one of the random ones, whose losses differ at the same SNR."""
+    named = {m.name: m for m in models}
+    variance = np.full(len(rows), np.nan)
+    for name in rows.models:
+        curve, seeds = rows.curves[name], named[name].seed_curves()
+        if curve is None or len(seeds) < 2:
+            continue
+        mine = rows.model == name
+        snr = curve.snr_of(rows["gptq_loss"][mine])
+        losses = [np.interp(snr, *np.array(points).T) for points in seeds.values()]
+        variance[mine] = np.var(losses, axis=0, ddof=1)
+    known = np.isfinite(variance)
+    if not known.any():
+        return ""
+    left = 1.0 - float(np.mean(variance[known])) / float(np.var(rows.target("gptq_change")[known]))
+    return (
+        f"Directions differ: at the SNR that GPTQ amounts to, losses along random directions vary so much that knowing their mean, and that SNR, without error would score "
+        f"{left:.3f} on GPTQ - nearest if GPTQ's direction is like one of them ({len(set(rows.model[known].tolist()))} checkpoints with several directions)."
+    )
 
 
 def coverage_by_family(
@@ -218,6 +241,31 @@ def best_said(judged: Evaluation, split: str) -> list[str]:
             f"- {words}: best `{best.kind}`{_few(judged, [best])} R2 {best.scores.r2:.3f} (worst family {fixed(best.scores.worst_r2)}), best baseline *{baseline.kind}* "
             f"{baseline.scores.r2:.3f}; the true losses would score {judged.ceiling(split, target):.3f}."
         )
+    return said
+
+
+def compensated_said(judged: Evaluation, split: str, suite: str) -> list[str]:
+    """Return what kinds that read compensated noise score beside the same kinds without, on the same checkpoints; nothing where some lack it."""
+    found = {(r.kind, r.target): r for r in judged.results if r.split == split and not r.failed}
+    said = []
+    for target in ("gptq_change", "gptq_qid"):
+        pairs = [
+            (found[kind, target], found[kind.replace("-compensated", ""), target])
+            for kind in KINDS
+            if KINDS[kind].needs
+            and not KINDS[kind].baseline
+            and {(kind, target), (kind.replace("-compensated", ""), target)} <= found.keys()
+        ]
+        pairs = [(with_it, without) for with_it, without in pairs if with_it.models == without.models]
+        if pairs:
+            said.append(
+                f"What compensated noise adds, {TARGETS[target]}, families left out within `{suite}` ({pairs[0][0].models} networks): "
+                + ", ".join(
+                    f"`{b.kind}` R2 {b.scores.r2:.3f} to {a.scores.r2:.3f} and MAE {b.scores.mae:.4f} to {a.scores.mae:.4f}"
+                    for a, b in pairs
+                )
+                + "."
+            )
     return said
 
 

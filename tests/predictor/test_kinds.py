@@ -20,6 +20,8 @@ LEAST = {
     "forest": 0.97, "forest-training": 0.97, "config-no-tokens": 0.7, "config": 0.7, "zero-shot": 0.99,
     "zero-shot-training": 0.99, "after-nearest": 0.99, "after-nearest-training": 0.99, "share": 0.97, "blend": 0.98,
     "zero-shot-mean": 0.9, "after-nearest-mean": 0.9, "zero-shot-compensated": 0.99, "after-nearest-compensated": 0.99,
+    "share-compensated": 0.97, "blend-compensated": 0.98, "landscape-compensated": 0.5, "zero-shot-compensated-mean": 0.9,
+    "after-nearest-compensated-mean": 0.98,
 }  # fmt: skip
 
 
@@ -44,8 +46,10 @@ def test_the_planted_shift_comes_back(rows: Rows) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["zero-shot", "after-nearest"])
-def test_a_gain_of_a_network_s_own_is_told_by_compensated_noise_alone(name: str, gained: Rows) -> None:
+@pytest.mark.parametrize(
+    ("name", "least"), [("zero-shot", 0.97), ("after-nearest", 0.97), ("share", 0.8), ("blend", 0.9)]
+)
+def test_a_gain_of_a_network_s_own_is_told_by_compensated_noise_alone(name: str, least: float, gained: Rows) -> None:
     held = np.isin(gained.family, ["mpt", "gpt_neox"])
     train, test = gained.take(~held), gained.take(held)
     measured = test.target("gptq_change")
@@ -54,12 +58,11 @@ def test_a_gain_of_a_network_s_own_is_told_by_compensated_noise_alone(name: str,
         state = fit_kind(kind, train, "gptq_qid")
         return r2(measured, predict_kind(kind, state, test, "gptq_qid") - test["nearest_loss"])
 
-    assert score(f"{name}-compensated") > 0.97
-    assert score(name) < 0.85
+    assert score(f"{name}-compensated") > max(least, score(name) + 0.1)
 
 
 def test_compensated_probes_that_are_missing_are_named(rows: Rows, gained: Rows) -> None:
-    for name in ("zero-shot-compensated", "after-nearest-compensated"):
+    for name in ("zero-shot-compensated", "after-nearest-compensated", "share-compensated", "blend-compensated"):
         with pytest.raises(InputError, match=r"compensation is worth is unknown for families/bloom-50k@1000"):
             fit_kind(name, rows, "gptq_qid")
         state = fit_kind(name, gained, "gptq_qid")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -40,6 +41,34 @@ def test_tables_hold_the_scores(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> 
     assert "R2 of 0.95 reached" in said
     assert "| `zero-shot` |" in tables.ablation_table(judged)
     assert tables.coverage_by_family(judged, ("zero-shot",)).count("%") == 2 * 6
+
+
+def test_what_compensated_noise_adds_is_said_where_every_checkpoint_has_it(
+    gained: Rows, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = loaded("tables", monkeypatch)
+    kinds = ("after-nearest", "after-nearest-compensated")
+    asked = {"kinds": kinds, "targets": ("gptq_change",), "splits": ("leave-family",)}
+    judged = predictor_evaluate(gained, **asked)
+    with_it, without = (judged.find("leave-family", "gptq_change", kind).scores.r2 for kind in reversed(kinds))
+    (said,) = tables.compensated_said(judged, "leave-family", "families")
+    assert f"`after-nearest` R2 {without:.3f} to {with_it:.3f}" in said
+    plain = predictor_evaluate(rows, **asked)
+    assert tables.compensated_said(plain, "leave-family", "families") == []
+    assert "compensated" not in tables.scores_table(plain, "leave-family")
+
+
+def test_noise_of_directions_leaves_less_to_know_the_more_they_differ(
+    measurements: list[Measurement], rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = loaded("tables", monkeypatch)
+    models = collect(measurements)
+    said = tables.direction_said(rows, models)
+    assert "(12 checkpoints with several directions)" in said
+    score = float(said.split("would score ")[1].split()[0])
+    # directions differ by .1 dB in the simulation, of a change of 1 dB and more
+    assert 0.98 < score < 1.0
+    assert tables.direction_said(rows, [replace(m, random=()) for m in models]) == ""
 
 
 def test_noise_and_bytes_are_said(measurements: list[Measurement], monkeypatch: pytest.MonkeyPatch) -> None:

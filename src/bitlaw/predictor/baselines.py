@@ -12,7 +12,7 @@ from bitlaw.predictor.config_only import highest_loss
 from bitlaw.predictor.curve import Array
 from bitlaw.predictor.isotonic import isotonic
 from bitlaw.predictor.rows import Rows
-from bitlaw.predictor.shift import TARGET_METHOD, at, need_curves
+from bitlaw.predictor.shift import TARGET_METHOD, at, gain_db, need_curves
 
 LAW = "bitlaw-growth"
 LAW_ROWS = 500  # rows at most that the law's eight parameters are fitted to, drawn at random
@@ -64,6 +64,12 @@ def predict_landscape(state: Mapping[str, Any], rows: Rows, target: str) -> Arra
     """Return the random-direction loss at the format's Gaussian SNR."""
     need_curves(rows)
     return at(rows, rows["gaussian_db"])
+
+
+def predict_compensated(state: Mapping[str, Any], rows: Rows, target: str) -> Array:
+    """Return the loss of Gaussian noise of the format's size once it is compensated as GPTQ compensates its errors."""
+    need_curves(rows)
+    return at(rows, rows["gaussian_db"] + gain_db(rows, rows["gaussian_db"]))
 
 
 def fit_law(rows: Rows, target: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@
     for row in forecast.rows: print(row.format, row.method, row.loss, row.low, row.high, row.outside)
 
 What was measured decides which predictor answers: probes alone, `zero-shot`; probes and nearest points, `after-nearest` for
-GPTQ; compensated probes too, the kind for GPTQ that reads them, `-compensated` (the first two as means with others, `-mean`, where training tokens and learning rates are known); neither, `config` (training tokens
+GPTQ; compensated probes too, the kind for GPTQ that reads them, `-compensated` (all as means with others, `-mean`, where training tokens and learning rates are known); neither, `config` (training tokens
 known) or `config-no-tokens`.
 """
 
@@ -150,10 +150,12 @@ def choose(
         if curve is not None:
             compensated = method == "gptq" and model.compensation is not None
             nearest = method == "gptq" and ("nearest", name) in model.points
-            wanted += ["after-nearest-compensated"] * (compensated and nearest)
+            if compensated and nearest:
+                wanted += ["after-nearest-compensated-mean"] * rates + ["after-nearest-compensated"]
             if nearest:
                 wanted += ["after-nearest-mean"] * rates + ["after-nearest"]
-            wanted += ["zero-shot-compensated"] * compensated
+            if compensated:
+                wanted += ["zero-shot-compensated-mean"] * rates + ["zero-shot-compensated"]
             wanted += ["zero-shot-mean"] * rates + ["zero-shot"]
         wanted += ["config"] * tokens + ["config-no-tokens"]
         kinds = [one for one in wanted if trained.has(one, target)]

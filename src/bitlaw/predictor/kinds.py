@@ -76,6 +76,30 @@ def _shift(*, after_nearest: bool, training: bool = False, compensated: bool = F
     }
 
 
+def _reading_nearest(*, compensated: bool) -> dict[str, Any]:
+    return {
+        "reads": f"{COMPENSATED if compensated else LANDSCAPE}, {NEAREST}",
+        "targets": AFTER_NEAREST,
+        "needs": GAIN if compensated else (),
+    }
+
+
+def _share(*, compensated: bool = False) -> dict[str, Any]:
+    return {
+        "fit": lambda rows, target, seed, like: ratio.fit_ratio(rows, seed=seed, compensated=compensated),
+        "predict": lambda state, rows, target: ratio.predict_ratio(state, rows),
+        **_reading_nearest(compensated=compensated),
+    }
+
+
+def _blend(*, compensated: bool = False) -> dict[str, Any]:
+    return {
+        "fit": lambda rows, target, seed, like: ratio.fit_blend(rows, target, seed=seed, compensated=compensated),
+        "predict": lambda state, rows, target: ratio.predict_blend(state, rows),
+        **_reading_nearest(compensated=compensated),
+    }
+
+
 def _config(*, training: bool) -> dict[str, Any]:
     return {
         "fit": lambda rows, target, seed, like: config_only.fit_config(rows, target, training=training),
@@ -88,11 +112,19 @@ def _config(*, training: bool) -> dict[str, Any]:
 MEANS: Mapping[str, tuple[str, ...]] = {
     "zero-shot-mean": ("zero-shot", "zero-shot-training", "config", "scaling-law", "landscape"),
     "after-nearest-mean": ("after-nearest", "after-nearest-training", "scaling-law"),
+    "zero-shot-compensated-mean": (
+        "zero-shot-compensated",
+        "zero-shot-training",
+        "config",
+        "scaling-law",
+        "landscape-compensated",
+    ),
+    "after-nearest-compensated-mean": ("after-nearest-compensated", "after-nearest-training"),
 }
 """Kinds that are means of others, each member as much as the next: weights learned from a handful of families were no better."""
 
 
-def _mean(name: str, reads: str, targets: tuple[str, ...]) -> dict[str, Any]:
+def _mean(name: str, reads: str, targets: tuple[str, ...], needs: tuple[str, ...] = ()) -> dict[str, Any]:
     members = MEANS[name]
 
     def fitted(rows: Rows, target: str, seed: int, like: State | None) -> dict[str, Any]:
@@ -107,7 +139,7 @@ def _mean(name: str, reads: str, targets: tuple[str, ...]) -> dict[str, Any]:
             )
         return np.asarray(losses.mean(axis=0), dtype=float)
 
-    return {"fit": fitted, "predict": predicted, "reads": reads, "targets": targets}
+    return {"fit": fitted, "predict": predicted, "reads": reads, "targets": targets, "needs": needs}
 
 
 def _baseline(
@@ -144,6 +176,13 @@ KINDS: Mapping[str, Kind] = {
         targets=ALL,
         **_baseline(baselines.nothing, baselines.predict_landscape),
     ),
+    "landscape-compensated": Kind(
+        summary="the same once noise is compensated as GPTQ compensates its errors, nothing learned",
+        reads=COMPENSATED,
+        targets=AFTER_NEAREST,
+        needs=GAIN,
+        **_baseline(baselines.nothing, baselines.predict_compensated),
+    ),
     "scaling-law": Kind(
         summary="bitlaw-growth fitted to the method: size, tokens, learning rate, the format's Gaussian error",
         reads=CONFIG,
@@ -176,6 +215,14 @@ KINDS: Mapping[str, Kind] = {
         summary=f"the mean of {', '.join(MEANS['after-nearest-mean'])}",
         **_mean("after-nearest-mean", f"{LANDSCAPE}, {NEAREST}, training tokens", AFTER_NEAREST),
     ),
+    "zero-shot-compensated-mean": Kind(
+        summary=f"the mean of {', '.join(MEANS['zero-shot-compensated-mean'])}",
+        **_mean("zero-shot-compensated-mean", f"{COMPENSATED}, training tokens", AFTER_NEAREST, GAIN),
+    ),
+    "after-nearest-compensated-mean": Kind(
+        summary=f"the mean of {', '.join(MEANS['after-nearest-compensated-mean'])}",
+        **_mean("after-nearest-compensated-mean", f"{COMPENSATED}, {NEAREST}, training tokens", AFTER_NEAREST, GAIN),
+    ),
     "after-nearest": Kind(
         summary="landscape curve at the nearest loss's effective SNR plus a learned gain in dB",
         **_shift(after_nearest=True),
@@ -189,18 +236,15 @@ KINDS: Mapping[str, Kind] = {
         **_shift(after_nearest=True, compensated=True),
     ),
     "share": Kind(
-        summary="the share of nearest's damage that GPTQ leaves, by a forest on inputs without a scale",
-        fit=ratio.fit_ratio,
-        predict=lambda state, rows, target: ratio.predict_ratio(state, rows),
-        reads=f"{LANDSCAPE}, {NEAREST}",
-        targets=AFTER_NEAREST,
+        summary="the share of nearest's damage that GPTQ leaves, by a forest on inputs without a scale", **_share()
     ),
-    "blend": Kind(
-        summary="the mean of after-nearest and share",
-        fit=ratio.fit_blend,
-        predict=lambda state, rows, target: ratio.predict_blend(state, rows),
-        reads=f"{LANDSCAPE}, {NEAREST}",
-        targets=AFTER_NEAREST,
+    "blend": Kind(summary="the mean of after-nearest and share", **_blend()),
+    "share-compensated": Kind(
+        summary="share, its forest reading what GPTQ's compensation is worth in this network too",
+        **_share(compensated=True),
+    ),
+    "blend-compensated": Kind(
+        summary="the mean of after-nearest-compensated and share-compensated", **_blend(compensated=True)
     ),
     "after-nearest-training": Kind(
         summary="after-nearest, its gain reading tokens and learning-rate state too",

@@ -49,8 +49,9 @@ def fit_shift(
 ) -> dict[str, Any]:
     """Return the state of a shift predictor of a target of `rows.TARGETS`. Raises InputError without landscapes.
 
-    What of the model's own curve the shift may read (FURTHER) is chosen among the training rows: what predicts left-out families
-    best. like: a state whose choice is taken.
+    What of the model's own curve a zero-shot shift may read (FURTHER) is chosen among the training rows: what predicts left-out families
+    best. like: a state whose choice is taken. After nearest nothing is: its loss says how harmful rounding is in this network, and choosing
+    among few families did harm.
     """
     need_curves(rows)
     if compensated:
@@ -59,7 +60,7 @@ def fit_shift(
         )  # what is missing is said of all rows, not of those that are left where a family is out
     named = {"method": TARGET_METHOD[target], "after_nearest": after_nearest, "training": training}
     named["compensated"] = compensated
-    further = str(like["further"]) if like else _choose(rows, named)
+    further = str(like["further"]) if like else FURTHER[0] if after_nearest else _choose(rows, named)
     return _fit(rows, {**named, "further": further}, starts=(0.0, 2.0, 4.0))
 
 
@@ -209,8 +210,8 @@ def nearest_db(rows: Rows) -> Array:
 def _phi(rows: Rows, plain: Array, start: Array, named: Mapping[str, Any]) -> Array:
     """Return what the shift may depend on, [n, inputs]: the format's SNR, block and kind of element, GPTQ's reach in a row.
 
-    Of the model no more than one entry of FURTHER and, after nearest, how harmful rounding was beside random noise: what differs
-    from model to model is learned from as many examples as there are families.
+    Of the model no more than one entry of FURTHER, after nearest how harmful rounding was beside random noise, and what compensation is worth: what
+    differs from model to model is learned from as many examples as there are families.
     """
     snr = rows["sqnr_db"] if named["after_nearest"] else rows["gaussian_db"]
     columns = [

@@ -20,7 +20,7 @@ from bitlaw.store import Store, open_store, read_parquet
 
 DEFAULT_KINDS = (
     "zero-shot", "after-nearest", "zero-shot-mean", "after-nearest-mean", "zero-shot-compensated", "after-nearest-compensated",
-    "config", "config-no-tokens", "forest",
+    "zero-shot-compensated-mean", "after-nearest-compensated-mean", "config", "config-no-tokens", "forest",
 )  # fmt: skip
 Source = Store | str | os.PathLike[str] | Iterable[Measurement]
 
