@@ -26,7 +26,8 @@ AFTERWARDS: dict[str, str] = {
     "covered left-out families in training too often; before that intervals held for 58 to 100 % of the rows here (median 100).",
     "families-gpu": "After these records came the law among the baselines was given at most 500 rows, for time; the quantile of intervals was taken over all rows with families alike "
     "(of the seven networks that came first, before that, intervals held for 76 to 100 % of the rows, median 89); and `after-nearest`, in which a choice of what to read of the curve did "
-    "harm here and helped nowhere, reads nothing further of it.",
+    "harm here and helped nowhere, reads nothing further of it, and the law is no "
+    "member of `after-nearest-mean` any more.",
 }
 
 

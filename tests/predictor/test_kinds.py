@@ -156,8 +156,8 @@ def test_a_mean_is_that_of_its_members_and_says_what_it_lacks(rows: Rows) -> Non
     ]
     np.testing.assert_allclose(predict_kind("after-nearest-mean", state, rows, "gptq_qid"), np.mean(alone, axis=0))
     unknown = replace(rows, columns={**rows.columns, "layer_size": np.full(len(rows), np.nan)})
-    with pytest.raises(InputError, match="of after-nearest-mean says nothing of families/"):
-        predict_kind("after-nearest-mean", state, unknown, "gptq_qid")
+    with pytest.raises(InputError, match="of zero-shot-mean says nothing of families/"):
+        predict_kind("zero-shot-mean", fit_kind("zero-shot-mean", rows, "gptq_qid"), unknown, "gptq_qid")
 
 
 def test_the_law_is_fitted_to_so_many_rows_at_most(monkeypatch: pytest.MonkeyPatch, rows: Rows) -> None:

@@ -111,7 +111,7 @@ def _config(*, training: bool) -> dict[str, Any]:
 
 MEANS: Mapping[str, tuple[str, ...]] = {
     "zero-shot-mean": ("zero-shot", "zero-shot-training", "config", "scaling-law", "landscape"),
-    "after-nearest-mean": ("after-nearest", "after-nearest-training", "scaling-law"),
+    "after-nearest-mean": ("after-nearest", "after-nearest-training"),
     "zero-shot-compensated-mean": (
         "zero-shot-compensated",
         "zero-shot-training",
