@@ -64,7 +64,7 @@ def main() -> None:
     print(
         f"with {len(noise)} of compensated noise, {CALIBRATION_WINDOWS} windows of inputs: {probed:.3f} s = {probed / once:.2f} evaluations"
     )
-    given.repeats = 1
+    given.repeats = 2
     grid = measure_plan(read_plan("grid")).variants
     quantized = [v for v in grid if v.method in ("nearest", "gptq")]
     probes = [v for v in grid if v.is_probe][: len(quantized)]

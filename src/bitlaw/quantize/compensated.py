@@ -73,14 +73,20 @@ def perturb_compensated(
         )
     inputs = require_inputs(weight, statistics.inputs)
     direction = statistics.direction
-    noise = direction.noise.to(weight.device) * (direction.length * decibels(options.snr_db))
+    noise = direction.noise.to(weight.device)
     factors = dampings(inputs, options, [])
-    best = 0
-    if len(factors) > 1:  # one table at a time, and the host waits once
-        hessian = inputs.hessian
+
+    def chosen() -> tuple[torch.Tensor, int]:
+        if len(factors) == 1:
+            return direction.noise, 0
+        hessian = inputs.hessian  # one table at a time, and the host waits once
         errors = [row_errors(compensated(noise, f, options.micro_block), hessian).double().sum() for f in factors]
-        best = int(torch.stack(errors).nan_to_num(torch.inf).argmin())
-    spread = compensated(noise, factors[best], options.micro_block)
+        return direction.noise, int(torch.stack(errors).nan_to_num(torch.inf).argmin())
+
+    # Distances along one direction share the damping. The noise is kept with it, so that no other can have its id.
+    key = ("compensated", id(direction.noise), options.micro_block, options.damping_rule, options.damping)
+    _, best = inputs.derived(key, chosen)
+    spread = compensated(noise, factors[best], options.micro_block) * (direction.length * decibels(options.snr_db))
     return moved_to(weight + spread, f"compensated noise of {options.snr_db:g} dB")
 
 
