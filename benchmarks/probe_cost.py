@@ -5,6 +5,7 @@
 1. `bitlaw probe`'s sweep (the 16-bit model and one direction at 13 distances, 32 windows; then with compensated noise beside them, and the inputs
    it needs) over one evaluation of the 16-bit model on 256 windows: at most 3 is wanted.
 2. The plan `grid` on that checkpoint: its quantizations alone, and with as many probes beside them: at most 1.5 is wanted.
+3. The same of GPTQ with its defaults, where every variant has a calibration stream of its own.
 """
 
 from __future__ import annotations
@@ -66,12 +67,18 @@ def main() -> None:
     )
     given.repeats = 2
     grid = measure_plan(read_plan("grid")).variants
-    quantized = [v for v in grid if v.method in ("nearest", "gptq")]
-    probes = [v for v in grid if v.is_probe][: len(quantized)]
-    first, both = seconds(quantized, 64), seconds([*quantized, *probes], 64)
-    print(
-        f"{len(quantized)} quantizations, 64 windows: {first:.2f} s; with {len(probes)} probes {both:.2f} s = {both / first:.2f}x"
-    )
+    ways = {
+        "the grid's quantizations": [v for v in grid if v.method in ("nearest", "gptq")],
+        "GPTQ, upstream quantized": [
+            make_variant("gptq", f"int{bits}_g{g}_short") for bits in (2, 3, 4, 8) for g in (32, 128)
+        ],
+    }
+    for name, quantized in ways.items():
+        probes = [v for v in grid if v.is_probe][: len(quantized)]
+        first, both = seconds(quantized, 64), seconds([*quantized, *probes], 64)
+        print(
+            f"{name}: {len(quantized)}, 64 windows: {first:.2f} s; with {len(probes)} probes {both:.2f} s = {both / first:.2f}x"
+        )
 
 
 def now(device: str) -> float:
