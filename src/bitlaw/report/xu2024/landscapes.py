@@ -24,10 +24,14 @@ def losses_by_size(models: Sequence[ModelRecords]) -> Sheet:
         layers.append(Layer(kind="line", x=x, y=y, color=family))
         layers.append(Layer(kind="points", x=x, y=y, color=family, label=named.family_name(family)))
     axes = Axes(title="", x_label=SIZE, y_label=NLL, layers=tuple(layers), x_scale="log", y_scale="log")
+    tokens = [m.checkpoint.tokens for m in models if m.checkpoint.tokens]
+    trained = ""
+    if tokens and max(tokens) > min(tokens):  # a loss that rises with size may say so
+        trained = f" They were trained on {count(min(tokens))} to {count(max(tokens))} tokens."
     return Sheet(
         name="1L",
         title="Loss against size",
-        caption=f"{len(models)} unquantized networks on one text.",
+        caption=f"{len(models)} unquantized networks on one text.{trained}",
         rows=((axes,),),
         palette="family",
         order=tuple(named.families_of(models)),
