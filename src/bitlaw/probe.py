@@ -39,9 +39,8 @@ SNR_DB = tuple(range(30, -7, -3))
 """Distances of the probes by default, dB; with 32 windows they cost less than three evaluations of 256 windows."""
 COMPENSATED_DB, COMPENSATED_BLOCKS = (18, 12, 6), (16, 128)
 """Distances and cells of compensated noise: among SNR_DB where formats of 2 to 4 bits lie, and at both ends of the formats' blocks."""
-CALIBRATION_WINDOWS = (
-    64  # of compensated noise; its damping is not searched, which costs more and changes the gain by .1 dB or so
-)
+CALIBRATION_WINDOWS = 64
+"""Of compensated noise; its damping is not searched, which costs more and changes the gain by .1 dB or so."""
 WINDOWS = 32
 METHODS = ("nearest", "gptq")
 

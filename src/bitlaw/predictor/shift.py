@@ -54,10 +54,8 @@ def fit_shift(
     among few families did harm.
     """
     need_curves(rows)
-    if compensated:
-        gain_db(
-            rows, rows["gaussian_db"]
-        )  # what is missing is said of all rows, not of those that are left where a family is out
+    if compensated:  # what is missing is said of all rows, not of those that are left where a family is out
+        gain_db(rows, rows["gaussian_db"])
     named = {"method": TARGET_METHOD[target], "after_nearest": after_nearest, "training": training}
     named["compensated"] = compensated
     further = str(like["further"]) if like else FURTHER[0] if after_nearest else _choose(rows, named)
