@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,13 @@ from bitlaw.cli.main import main
 from bitlaw.errors import StoreError
 from bitlaw.records import COLUMNS, LATER_COLUMNS
 from bitlaw.store import Store, open_store, shipped_names
+from bitlaw.store.postgres import PostgresStore
 from bitlaw.store.rows import to_row
 from bitlaw.store.schema import MIGRATIONS
 from tests.measure.conftest import suite_folder  # noqa: F401 - a fixture
+from tests.store.killed_writer import ROOT, acknowledged, whole_adds
 from tests.store.postgres_server import OWNER, PASSWORD, Server
 from tests.store.store_samples import sample
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,10 +40,8 @@ def store(place: str) -> Iterator[Store]:
         yield opened
 
 
-def open_postgres(address: str, **settings: object) -> Store:
-    from bitlaw.store.postgres import PostgresStore
-
-    return PostgresStore(address, **settings)  # type: ignore[arg-type]
+def open_postgres(address: str, **settings: Any) -> PostgresStore:
+    return PostgresStore(address, **settings)
 
 
 def started(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -200,31 +199,12 @@ def test_a_writer_that_froze_in_its_transaction_holds_nobody_up_and_begins_again
     assert [m.made.date for m in store.read()] == ["meanwhile"] + ["halted"] * 49
 
 
-STEADY = """
-from tests.store.store_samples import sample
-from bitlaw.store import open_store
-with open_store(sys.argv[1]) as store:
-    for number in range(int(sys.argv[2]), 100_000):
-        store.add([sample(3 * number), sample(3 * number + 1), sample(3 * number + 2)])
-        print(number, flush=True)
-"""
-
-
 def test_kill_9_loses_nothing_that_was_acknowledged(store, place):
     begin = 0
     for lines in (1, 20):
-        with started(STEADY, place, begin) as writer:
-            said = [int(writer.stdout.readline()) for _ in range(lines)]
-            writer.send_signal(signal.SIGKILL)
-            said += [int(line) for line in writer.stdout if line.endswith("\n")]
+        last = acknowledged(place, begin, lines)
         store.delete(["no such key"])  # waits for the killed one's last transaction to end
-        kept = store.read()
-        steps = [m.asked.checkpoint.step for m in kept]
-        assert steps == list(range(len(steps)))
-        assert len(steps) % 3 == 0  # an add is kept whole or not at all
-        assert said[-1] + 1 <= len(steps) // 3 <= said[-1] + 2  # at most the add under way beyond what was said
-        assert kept == [sample(n) for n in steps]
-        begin = len(steps) // 3
+        begin = whole_adds(store.read(), last)
 
 
 # Lost connections
@@ -491,8 +471,8 @@ def test_a_changed_row_is_noticed(server, tmp_path, store):
 
 def test_a_server_that_promises_less_is_asked_for_durable_commits(server, place, tmp_path):
     lax = place + "%20-csynchronous_commit%3Doff"
-    with open_store(lax) as store:
-        (value,) = store._fetch("SELECT current_setting('synchronous_commit')")  # type: ignore[attr-defined]
+    with open_postgres(lax) as store:
+        (value,) = store._fetch("SELECT current_setting('synchronous_commit')")
     assert list(value) == ["on"]
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +13,7 @@ from bitlaw.store import open_store
 from bitlaw.store.rows import to_row
 from bitlaw.store.schema import APPLICATION_ID, MIGRATIONS
 from bitlaw.store.sqlite import SQLiteStore
+from tests.store.killed_writer import acknowledged, whole_adds
 from tests.store.store_samples import sample
 
 
@@ -186,36 +183,13 @@ def test_a_changed_row_is_noticed(tmp_path):
         store.read()
 
 
-WRITER = """
-import sys
-sys.path.insert(0, sys.argv[2])
-from tests.store.store_samples import sample
-from bitlaw.store import open_store
-with open_store(sys.argv[1]) as store:
-    for number in range(int(sys.argv[3]), 100_000):
-        store.add([sample(3 * number), sample(3 * number + 1), sample(3 * number + 2)])
-        print(number, flush=True)
-"""
-
-
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
     path = tmp_path / "runs.db"
     begin = 0
     for lines in (1, 7, 20):
-        command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parents[2]), str(begin)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            said = [int(writer.stdout.readline()) for _ in range(lines)]
-            writer.send_signal(signal.SIGKILL)
-            said += [int(line) for line in writer.stdout if line.endswith("\n")]
-        assert writer.returncode == -signal.SIGKILL
+        last = acknowledged(path, begin, lines)
         with open_store(path) as store:
-            kept = store.read()
-        steps = [m.asked.checkpoint.step for m in kept]
-        assert steps == list(range(len(steps)))
-        assert len(steps) % 3 == 0  # an add is kept whole or not at all
-        assert said[-1] + 1 <= len(steps) // 3 <= said[-1] + 2  # at most the add under way beyond what was said
-        assert kept == [sample(n) for n in steps]
-        begin = len(steps) // 3
+            begin = whole_adds(store.read(), last)
 
 
 def test_errors_of_the_store_are_input_errors():

@@ -21,7 +21,7 @@ from bitlaw.predictor.trees import Trees
 State = Mapping[str, Any]
 NEAREST, LANDSCAPE, CONFIG = "a nearest run", "landscape probes", "config only"
 COMPENSATED = "landscape and compensated probes"
-GAIN = ("gain_db",)
+NEEDS_GAIN = ("gain_db",)
 AFTER_NEAREST = ("gptq_change", "gptq_loss", "gptq_qid")
 ALL = tuple(TARGETS)
 
@@ -72,7 +72,7 @@ def _shift(*, after_nearest: bool, training: bool = False, compensated: bool = F
         "predict": lambda state, rows, target: shift.predict_shift(state, rows),
         "reads": f"{probes}, {NEAREST}" if after_nearest else probes,
         "targets": AFTER_NEAREST if after_nearest or compensated else ALL,
-        "needs": GAIN if compensated else (),
+        "needs": NEEDS_GAIN if compensated else (),
     }
 
 
@@ -80,7 +80,7 @@ def _reading_nearest(*, compensated: bool) -> dict[str, Any]:
     return {
         "reads": f"{COMPENSATED if compensated else LANDSCAPE}, {NEAREST}",
         "targets": AFTER_NEAREST,
-        "needs": GAIN if compensated else (),
+        "needs": NEEDS_GAIN if compensated else (),
     }
 
 
@@ -180,7 +180,7 @@ KINDS: Mapping[str, Kind] = {
         summary="the same once noise is compensated as GPTQ compensates its errors, nothing learned",
         reads=COMPENSATED,
         targets=AFTER_NEAREST,
-        needs=GAIN,
+        needs=NEEDS_GAIN,
         **_baseline(baselines.nothing, baselines.predict_compensated),
     ),
     "scaling-law": Kind(
@@ -217,11 +217,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "zero-shot-compensated-mean": Kind(
         summary=f"the mean of {', '.join(MEANS['zero-shot-compensated-mean'])}",
-        **_mean("zero-shot-compensated-mean", f"{COMPENSATED}, training tokens", AFTER_NEAREST, GAIN),
+        **_mean("zero-shot-compensated-mean", f"{COMPENSATED}, training tokens", AFTER_NEAREST, NEEDS_GAIN),
     ),
     "after-nearest-compensated-mean": Kind(
         summary=f"the mean of {', '.join(MEANS['after-nearest-compensated-mean'])}",
-        **_mean("after-nearest-compensated-mean", f"{COMPENSATED}, {NEAREST}, training tokens", AFTER_NEAREST, GAIN),
+        **_mean(
+            "after-nearest-compensated-mean", f"{COMPENSATED}, {NEAREST}, training tokens", AFTER_NEAREST, NEEDS_GAIN
+        ),
     ),
     "after-nearest": Kind(
         summary="landscape curve at the nearest loss's effective SNR plus a learned gain in dB",

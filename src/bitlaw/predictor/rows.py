@@ -187,12 +187,9 @@ def rows_from(
 def _curve(model: ModelRecords, left_out: Counter[str]) -> Curve | None:
     if not model.random:
         return None
-    try:
-        curve = model.curve
-        curve.at(0.0)
-    except InputError:
+    curve = model.curve_if_any
+    if curve is None:
         left_out["landscapes with too few usable points"] += 1
-        return None
     return curve
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bitlaw.errors import InputError
 from bitlaw.predictor.conformal import Conformal
 from bitlaw.predictor.curve import Array
-from bitlaw.predictor.kinds import kind_of, predict_kind
+from bitlaw.predictor.kinds import NEEDS_GAIN, kind_of, predict_kind
 from bitlaw.predictor.ranges import RANGED, distance, range_values
 from bitlaw.predictor.rows import Rows
 
@@ -97,7 +97,7 @@ class Predictors:
     @property
     def reads_compensated(self) -> bool:
         """Whether any of them reads probes of compensated noise."""
-        return any("gain_db" in kind_of(one.kind).needs for one in self.models)
+        return any(kind_of(one.kind).needs == NEEDS_GAIN for one in self.models)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

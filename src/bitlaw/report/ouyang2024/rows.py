@@ -107,11 +107,8 @@ def main_rows(rows: Sequence[Measurement], suite: str = "") -> Main:
         chosen = one_calibration(m for m in chosen if suite in ("", m.asked.checkpoint.suite))
         listed = [m.asked.checkpoint.suite for m in chosen]
         suites = sorted(dict.fromkeys(listed), key=lambda name: -listed.count(name))
-        owner: dict[str, str] = {}
-        for name in suites:
-            for m in chosen:
-                if m.asked.checkpoint.suite == name:
-                    owner.setdefault(m.asked.checkpoint.model, name)
+        models = {(m.asked.checkpoint.suite, m.asked.checkpoint.model) for m in chosen}
+        owner = {model: suite for suite, model in sorted(models, key=lambda one: -suites.index(one[0]))}
         chosen = [m for m in chosen if owner[m.asked.checkpoint.model] == m.asked.checkpoint.suite]
         if len({m.asked.variant.bits for m in chosen}) > 1 and len(models_of(chosen)) > 1:
             own = [name for name in suites if name in owner.values()]
